@@ -1,0 +1,22 @@
+"""`python -m reasoning_depth.bench NAME [--out=FILE] [...]`."""
+
+import sys
+
+from reasoning_depth.bench import automata, train_step
+
+BENCHMARKS = {'automata': automata.main, 'train_step': train_step.main}
+
+
+def main() -> int:
+  """Runs the benchmark that is named first."""
+  if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
+    names = ', '.join(BENCHMARKS)
+    print(f'usage: python -m reasoning_depth.bench NAME: {names}',
+          file=sys.stderr)  # fmt: skip
+    return 2
+  BENCHMARKS[sys.argv[1]](sys.argv[2:])
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

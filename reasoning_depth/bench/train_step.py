@@ -1,0 +1,230 @@
+"""Steps a second of transformer and ARMT, against PyTorch where installed.
+
+Everything is the paper's size: 4 layers, width 128, ten states of 20 cells and
+the answer, 231 tokens. A step is batch, forward, backward, clipping, AdamW.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth import models
+from reasoning_depth.bench import timing
+from reasoning_depth.tasks import orbits
+from reasoning_depth.training import optimizer, state, step
+
+MODEL = {
+  'num_layers': 4, 'width': 128, 'num_heads': 4, 'mlp_width': 512,
+  'positions': 'rotary', 'rotary_fraction': 0.25, 'parallel_residual': True,
+  'remat': 'none', 'attention': 'xla', 'unroll': 0,
+}  # fmt: skip
+MEMORY = {
+  'num_tokens': 16, 'key_width': 32, 'nu': 3, 'num_heads': 1,
+  'features': 'normalised', 'correction': True, 'use_denominator': True,
+  'gating': False, 'truncate': 0, 'unroll': 0,
+}  # fmt: skip
+TRAIN = {
+  'learning_rate': 3e-4, 'schedule': 'constant', 'warmup_steps': 0,
+  'decay_steps': 0, 'num_steps': 1, 'b1': 0.9, 'b2': 0.999,
+  'weight_decay': 0.01, 'clip': 1.0, 'clip_by': 'norm', 'ema': 0.0,
+  'accumulate': 1,
+}  # fmt: skip
+# Name to (model, segment_states, repeat_states, observed states).
+CASES = {
+  'transformer': ('transformer', 0, 0, 10),
+  'armt_11x21': ('armt', 1, 0, 10),
+  'armt_22x21': ('armt', 1, 0, 21),
+  'armt_repeat_10x42': ('armt', 2, 1, 10),
+}
+
+
+def main(args: list[str]) -> None:
+  """`python -m reasoning_depth.bench train_step`."""
+  parser = argparse.ArgumentParser('train_step')
+  parser.add_argument('--batch', type=int, default=32)
+  parser.add_argument('--dtype', default='float32')
+  parser.add_argument('--attention', default='xla')
+  parser.add_argument('--dispatch', type=int, default=10, help='steps in one')
+  parser.add_argument('--rounds', type=int, default=7)
+  parser.add_argument('--cases', nargs='*', default=list(CASES))
+  parser.add_argument('--torch', nargs='*', default=['eager', 'sdpa'])
+  parser.add_argument('--out', help='file for the JSON')
+  a = parser.parse_args(args)
+  timing.report('train_step', measure(a), a.out)
+
+
+def measure(a: argparse.Namespace) -> dict[str, Any]:
+  """Seconds a step, and ratios between the cases."""
+  runners, facts = {}, {}
+  for name in a.cases:
+    runners[name], facts[name] = _ours(a, *CASES[name])
+  missing = None
+  try:
+    for kind in a.torch:
+      name = f'torch_{kind}'
+      runners[name], facts[name] = _torch(a, kind)
+  except ImportError as error:
+    missing = str(error)
+  seconds = timing.alternate(runners, a.rounds)
+  per_step = {
+    name: {k: v / a.dispatch for k, v in s.items()}
+    for name, s in seconds.items()
+  }
+  return {
+    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
+    'seconds_per_step': per_step,
+    'steps_per_second': {k: 1 / s['median'] for k, s in per_step.items()},
+    'facts': facts,
+    'ratios': _ratios(per_step),
+    'generation_share': _generation(a, per_step),
+    'torch_missing': missing,
+  }
+
+
+def _ratios(per_step: dict[str, dict[str, float]]) -> dict[str, Any]:
+  """What the figures ask for, by medians and by least times."""
+
+  def over(above, below):
+    if above in per_step and below in per_step:
+      return {
+        k: per_step[above][k] / per_step[below][k] for k in ('median', 'least')
+      }
+    return None
+
+  torch = [name for name in per_step if name.startswith('torch')]
+  best = min(torch, key=lambda n: per_step[n]['median'], default=None)
+  return {
+    f'speed against {best}': best and over(best, 'transformer'),
+    'armt_11x21 over transformer': over('armt_11x21', 'transformer'),
+    'armt_repeat over transformer': over('armt_repeat_10x42', 'transformer'),
+    'twice the segments': over('armt_22x21', 'armt_11x21'),
+  }
+
+
+def _task(observed: int) -> orbits.Orbits:
+  return orbits.Orbits(num_states=observed)
+
+
+def build(
+  a: argparse.Namespace, name: str, shown: int, repeated: int, observed: int
+) -> tuple[nn.Module, orbits.Orbits]:
+  """Model and task of a case."""
+  memory = {**MEMORY, 'segment_states': shown, 'repeat_states': repeated}
+  config = {
+    **MODEL, 'name': name, 'dtype': a.dtype, 'attention': a.attention,
+    'memory': memory,
+  }  # fmt: skip
+  task = _task(observed)
+  return models.make(config, task), task
+
+
+def _ours(
+  a: argparse.Namespace, name: str, shown: int, repeated: int, observed: int
+) -> tuple[Callable[[], None], dict[str, Any]]:
+  model, task = build(a, name, shown, repeated, observed)
+  tx = optimizer.make(TRAIN)
+  current = jax.jit(
+    lambda: state.init(model, tx, {'seed': 0, 'train': TRAIN}, task.length)
+  )()
+  dispatch = step.make_dispatch(
+    step.make_train_step(model, tx, TRAIN),
+    lambda key: task.sample(key, a.batch),
+    state.data_key(0),
+    a.dispatch,
+  )
+  compiled = jax.jit(dispatch, donate_argnums=0).lower(current).compile()
+  cost = compiled.cost_analysis() or {}
+  memory = compiled.memory_analysis()
+  facts = {
+    'parameters': sum(x.size for x in jax.tree.leaves(current.params)),
+    'tokens': task.length,
+    'flops_per_step_by_xla': cost.get('flops', 0) / 1,
+    'temporary_bytes': getattr(memory, 'temp_size_in_bytes', None),
+  }
+  holder = [current]
+
+  def run():
+    holder[0], metrics = compiled(holder[0])
+    jax.block_until_ready(metrics)
+
+  return run, facts
+
+
+def _generation(a: argparse.Namespace, per_step: dict) -> dict[str, Any]:
+  """Seconds to make a batch on the device, and its share of a step."""
+  task = _task(10)
+  n = 200
+  many = jax.jit(
+    lambda key: jax.lax.scan(
+      lambda c, i: (
+        c + task.sample(jax.random.fold_in(key, i), a.batch).inputs.sum(),
+        None,
+      ),
+      0,
+      jnp.arange(n),
+    )[0]
+  )
+  key = jax.random.key(0)
+  seconds = timing.alternate({'g': lambda: many(key).block_until_ready()}, 5)
+  one = seconds['g']['median'] / n
+  return {
+    'seconds': one,
+    **{
+      name: one / s['median'] for name, s in per_step.items() if name in CASES
+    },
+  }
+
+
+def _torch(
+  a: argparse.Namespace, kind: str
+) -> tuple[Callable[[], None], dict[str, Any]]:
+  """The same step with transformers' GPT-NeoX: eager, sdpa, or compiled."""
+  import torch
+  import transformers
+
+  attention = 'eager' if 'eager' in kind else 'sdpa'
+  config = transformers.GPTNeoXConfig(
+    vocab_size=orbits.VOCAB_SIZE, hidden_size=128, num_hidden_layers=4,
+    num_attention_heads=4, intermediate_size=512, hidden_act='gelu',
+    max_position_embeddings=256, use_parallel_residual=True,
+    attn_implementation=attention, attention_dropout=0.0, hidden_dropout=0.0,
+    use_cache=False,
+    rope_parameters={
+      'rope_type': 'default', 'rope_theta': 10000.0,
+      'partial_rotary_factor': 0.25,
+    },
+  )  # fmt: skip
+  model = transformers.GPTNeoXForCausalLM(config)
+  device = 'cuda' if torch.cuda.is_available() else 'cpu'
+  model.to(device)
+  parameters = sum(p.numel() for p in model.parameters())
+  forward = torch.compile(model) if 'compile' in kind else model
+  adam = torch.optim.AdamW(model.parameters(), 3e-4, weight_decay=0.01)
+  task = _task(10)
+  batch = task.sample(jax.random.key(0), a.batch)
+  inputs, targets = (
+    torch.from_numpy(np.array(x, np.int64)).to(device)
+    for x in (batch.inputs, batch.targets)
+  )
+  asked = torch.from_numpy(np.array(batch.weights) > 0).to(device)
+  narrow = a.dtype == 'bfloat16'
+
+  def run():
+    for _ in range(a.dispatch):
+      with torch.autocast(device, torch.bfloat16, enabled=narrow):
+        logits = forward(inputs).logits
+      loss = torch.nn.functional.cross_entropy(
+        logits[asked].float(), targets[asked]
+      )
+      adam.zero_grad()
+      loss.backward()
+      torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+      adam.step()
+    loss.item()
+
+  return run, {'parameters': parameters, 'tokens': task.length}

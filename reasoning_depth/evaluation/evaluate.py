@@ -1,0 +1,274 @@
+"""Exact match and bit accuracy on frozen held-out samples, per group.
+
+The samples depend on seed, split and number alone: they are drawn in blocks of
+a fixed size and fed in padded batches, so that neither the batch size nor the
+number of devices changes what is measured.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from reasoning_depth.evaluation import baselines, ceiling
+from reasoning_depth.runtime import sharding
+from reasoning_depth.tasks import base, orbits
+
+BLOCK = 256  # samples drawn from one key
+SPLIT_IDS = {'train': 0, 'validation': 1, 'test': 2}
+Z95 = 1.959964  # half-width of a 95 % interval in standard deviations
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """Frozen samples on the host, and what is known of them without a model.
+
+  Attributes:
+    batch: arrays [N, ...].
+    observed: [N, T, W] observed states, for orbits; else None.
+    known: named per-sample scores [N] of ceiling and baselines.
+  """
+
+  batch: base.Batch
+  observed: np.ndarray | None
+  known: dict[str, np.ndarray]
+
+
+def held_out(
+  task: base.Task,
+  key: jax.Array,
+  split: str,
+  num_samples: int,
+  with_ceiling: bool = False,
+) -> HeldOut:
+  """Draws held-out samples.
+
+  Args:
+    task: what is asked.
+    key: the same key gives the same samples.
+    split: 'train', 'validation' or 'test'.
+    num_samples: N.
+    with_ceiling: whether to compute ceiling and baselines (orbits only).
+  """
+  key = jax.random.fold_in(key, SPLIT_IDS[split])
+
+  def draw(sample: Callable) -> Any:
+    blocks = jnp.arange(-(-num_samples // BLOCK))
+    drawn = jax.jit(
+      lambda key: jax.lax.map(
+        lambda i: sample(jax.random.fold_in(key, i), BLOCK, split), blocks
+      )
+    )(key)
+    return jax.tree.map(
+      lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples], drawn
+    )
+
+  batch = draw(task.sample)
+  if not isinstance(task, orbits.Orbits):
+    return HeldOut(batch, None, {})
+  rules, states, look_ahead = draw(task.sample_orbits)
+  observed = states[:, : task.num_states]
+  known = {}
+  if with_ceiling:
+    answers = states[np.arange(num_samples), task.num_states - 1 + look_ahead]
+    known = _without_learning(task, rules, observed, look_ahead, answers)
+  return HeldOut(batch, observed, known)
+
+
+def _without_learning(
+  task: orbits.Orbits,
+  rules: np.ndarray,
+  observed: np.ndarray,
+  look_ahead: np.ndarray,
+  answers: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Scores [N] of the best possible predictor and of the baselines."""
+  best = ceiling.ceiling(rules, observed, look_ahead, radius=task.radius)
+  known = {
+    'ceiling_exact_match': best.exact_match,
+    'ceiling_bit_accuracy': (
+      best.prefix_bit_accuracy if task.causal else best.bit_accuracy
+    ),
+    'ceiling_is_exact': best.exact,
+  }
+  for name, predict in baselines.PREDICTORS.items():
+    right = predict(observed) == answers
+    known[f'{name}_exact_match'] = right.all(-1)
+    known[f'{name}_bit_accuracy'] = right.mean(-1)
+  return {k: np.asarray(v, np.float64) for k, v in known.items()}
+
+
+def make_eval_step(model: nn.Module) -> Callable:
+  """A pure function (params, Batch) → (loss [B] in nats, tokens [B, L]).
+
+  The loss is the mean over a sample's answer tokens; the tokens are the most
+  likely ones, each given the true tokens before it where the task is causal.
+  """
+
+  def eval_step(params, batch):
+    logits = model.apply({'params': params}, batch.inputs).logits
+    entropy = optax.softmax_cross_entropy_with_integer_labels(
+      logits, batch.targets
+    )
+    asked = batch.weights > 0
+    loss = jnp.mean(entropy, axis=-1, where=asked)
+    return loss, logits.argmax(-1).astype(jnp.int32)
+
+  return eval_step
+
+
+class Evaluator:
+  """An evaluation step compiled once, for any number of samples."""
+
+  def __init__(
+    self, model: nn.Module, task: base.Task, batch_size: int, mesh: Any
+  ):
+    """Prepares; nothing is compiled before the first call.
+
+    Args:
+      model: maps tokens to logits.
+      task: what is asked.
+      batch_size: samples on the devices at once; changes no result.
+      mesh: devices to use.
+    """
+    self.task = task
+    self._size = batch_size
+    self._batched = sharding.batched(mesh)
+    self.step = jax.jit(
+      make_eval_step(model),
+      in_shardings=(sharding.replicated(mesh), self._batched),
+      out_shardings=self._batched,
+    )
+
+  def predict(
+    self, params: Any, batch: base.Batch
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Loss [N] and predicted tokens [N, L] of N samples on the host."""
+    N = batch.inputs.shape[0]
+    padding = -N % self._size
+    batch = jax.tree.map(
+      lambda x: np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1), 'edge'),
+      batch,
+    )
+    outputs = []
+    for start in range(0, N, self._size):
+      part = jax.tree.map(lambda x, s=start: x[s : s + self._size], batch)
+      outputs.append(self.step(params, jax.device_put(part, self._batched)))
+    losses, tokens = zip(*jax.device_get(outputs), strict=True)
+    return np.concatenate(losses)[:N], np.concatenate(tokens)[:N]
+
+  def run(self, params: Any, samples: HeldOut) -> 'Result':
+    """Scores held-out samples."""
+    loss, tokens = self.predict(params, samples.batch)
+    return Result(samples, loss, tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What a model answered on held-out samples.
+
+  Attributes:
+    samples: what was asked.
+    loss: [N] mean over the answer tokens, in nats.
+    tokens: [N, L] predicted tokens.
+  """
+
+  samples: HeldOut
+  loss: np.ndarray
+  tokens: np.ndarray
+
+  @property
+  def right(self) -> np.ndarray:
+    """Bool [N, A]: which answer tokens are right."""
+    return self._answers(self.tokens) == self._answers(
+      self.samples.batch.targets
+    )
+
+  def _answers(self, tokens: np.ndarray) -> np.ndarray:
+    """Answer tokens [N, A]; every sample has as many."""
+    asked = self.samples.batch.weights > 0
+    return tokens[asked].reshape(len(tokens), -1)
+
+  def summary(self) -> dict[str, Any]:
+    """Scores over all samples and per group, with 95 % intervals."""
+    group = self.samples.batch.group
+    return {
+      'num_samples': len(group),
+      'group_name': 'look_ahead'
+      if self.samples.observed is not None
+      else 'group',
+      'overall': self._scores(np.ones(len(group), bool)),
+      'groups': [
+        {'group': int(g), **self._scores(group == g)} for g in np.unique(group)
+      ],
+    }
+
+  def _scores(self, chosen: np.ndarray) -> dict[str, Any]:
+    right = self.right[chosen]
+    exact, bits = right.all(-1), right.mean(-1)
+    scores = {
+      'num_samples': int(chosen.sum()),
+      'loss': float(self.loss[chosen].mean(dtype=np.float64)),
+      'exact_match': float(exact.mean()),
+      'exact_match_interval': wilson(int(exact.sum()), len(exact)),
+      'bit_accuracy': float(bits.mean()),
+      'bit_accuracy_interval': mean_interval(bits),
+    }
+    for name, values in self.samples.known.items():
+      scores[name] = float(values[chosen].mean())
+    if scores.get('ceiling_exact_match'):
+      scores['share_of_ceiling'] = (
+        scores['exact_match'] / scores['ceiling_exact_match']
+      )
+    return scores
+
+  def rows(self, count: int) -> list[dict[str, Any]]:
+    """The first `count` samples, one row each."""
+    right = self.right[:count]
+    predicted = self._answers(self.tokens)[:count]
+    target = self._answers(self.samples.batch.targets)[:count]
+    rows = []
+    for i in range(len(right)):
+      row = {
+        'index': i,
+        'group': int(self.samples.batch.group[i]),
+        'exact': bool(right[i].all()),
+        'correct': int(right[i].sum()),
+        'answers': len(right[i]),
+        'prediction': _text(predicted[i]),
+        'target': _text(target[i]),
+      }
+      if self.samples.observed is not None:
+        row['observed'] = [_text(s) for s in self.samples.observed[i]]
+      if 'ceiling_exact_match' in self.samples.known:
+        best = self.samples.known['ceiling_exact_match'][i]
+        row['ceiling_exact_match'] = float(best)
+      rows.append(row)
+    return rows
+
+
+def wilson(successes: int, trials: int) -> list[float]:
+  """Wilson's 95 % interval of a proportion."""
+  p = successes / trials
+  centre = p + Z95**2 / (2 * trials)
+  spread = Z95 * np.sqrt(p * (1 - p) / trials + (Z95 / (2 * trials)) ** 2)
+  scale = 1 + Z95**2 / trials
+  low, high = (centre - spread) / scale, (centre + spread) / scale
+  return [float(max(low, 0.0)), float(min(high, 1.0))]
+
+
+def mean_interval(values: np.ndarray) -> list[float]:
+  """95 % interval of a mean of values in 0 to 1, by their spread [N]."""
+  half = Z95 * values.std() / np.sqrt(len(values))
+  mean = values.mean()
+  return [float(max(mean - half, 0.0)), float(min(mean + half, 1.0))]
+
+
+def _text(tokens: np.ndarray) -> str:
+  """Cells as '0110'; any other token as '?'."""
+  return ''.join(str(t) if t < 2 else '?' for t in tokens.tolist())

@@ -1,0 +1,193 @@
+"""Associative memory of ARMT: features, init, read, write; pure functions.
+
+The memory of one layer is a matrix W from features to values and a normaliser
+z (2407.04841, section 3). `read` and `write` are used by the scan over
+segments and by every other way of running the same model.
+"""
+
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+FEATURES = ('normalised', 'plain')
+EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig:
+  """Choices of the associative memory.
+
+  Attributes:
+    num_tokens: M, memory tokens that write at the end of a segment.
+    key_width: d_mem, width of keys and queries before the feature map.
+    nu: ν of the feature map DPFP-ν.
+    num_heads: heads the keys and values are split into.
+    features: 'normalised' divides features by their L2 norm (the later public
+      code), 'plain' does not (the code of the paper).
+    correction: whether what is already stored limits the growth of z.
+    use_denominator: whether reads are divided by the normaliser z.
+    gating: one write strength for each value channel, not for each head.
+  """
+
+  num_tokens: int = 16
+  key_width: int = 32
+  nu: int = 3
+  num_heads: int = 1
+  features: str = 'normalised'
+  correction: bool = True
+  use_denominator: bool = True
+  gating: bool = False
+
+
+@flax.struct.dataclass
+class Memory:
+  """Memory of one layer; float32 also where the layers compute in bfloat16.
+
+  Attributes:
+    matrix: [B, H, F, Dv], features to values; F = 2·ν·d_mem/H, Dv = D/H.
+    normaliser: [B, H, F], z.
+  """
+
+  matrix: jax.Array
+  normaliser: jax.Array
+
+
+@flax.struct.dataclass
+class Projections:
+  """Weights of one associative layer; matrices map rows to columns.
+
+  Attributes:
+    query: [D, d_mem].
+    key: [D, d_mem].
+    value: [D, D], zero at the start of training.
+    strength: [D, H], or [D, D] with gating.
+    strength_bias: [H], or [D] with gating.
+  """
+
+  query: jax.Array
+  key: jax.Array
+  value: jax.Array
+  strength: jax.Array
+  strength_bias: jax.Array
+
+
+def init(
+  config: MemoryConfig, batch_size: int, width: int, dtype=jnp.float32
+) -> Memory:
+  """Empty memory for hidden states of width D."""
+  H = config.num_heads
+  F = 2 * config.nu * config.key_width // H
+  return Memory(
+    jnp.zeros((batch_size, H, F, width // H), dtype),
+    jnp.zeros((batch_size, H, F), dtype),
+  )
+
+
+def dpfp(x: jax.Array, nu: int) -> jax.Array:
+  """Deterministic parameter-free projection (2102.11174, eq. 38).
+
+  Args:
+    x: [..., d].
+    nu: number of rolled copies.
+
+  Returns:
+    [..., 2·ν·d], non-negative.
+  """
+  u = jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)], axis=-1)
+  rolled = [u * jnp.roll(u, j, axis=-1) for j in range(1, nu + 1)]
+  return jnp.concatenate(rolled, axis=-1)
+
+
+def features(config: MemoryConfig, x: jax.Array) -> jax.Array:
+  """Splits heads and maps keys or queries [B, L, d_mem] to [B, H, L, F]."""
+  B, L, _ = x.shape
+  x = _at_least_float32(x.reshape(B, L, config.num_heads, -1))
+  phi = jnp.moveaxis(dpfp(x, config.nu), 2, 1)
+  if config.features == 'normalised':
+    square = jnp.sum(phi**2, axis=-1, keepdims=True)
+    phi = phi * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+  return phi
+
+
+def read(
+  config: MemoryConfig, weights: Projections, memory: Memory, x: jax.Array
+) -> jax.Array:
+  """What the memory holds for each position (2407.04841, eq. 6).
+
+  Args:
+    config: choices of the memory.
+    weights: projections of this layer.
+    memory: its state.
+    x: [B, L, D] hidden states.
+
+  Returns:
+    [B, L, D] in the dtype of x; zero from an empty memory.
+  """
+  B, L, D = x.shape
+  query = features(config, x @ weights.query.astype(x.dtype))
+  out = jnp.einsum('bhlf,bhfv->bhlv', query, memory.matrix)
+  if config.use_denominator:
+    overlap = jnp.einsum('bhlf,bhf->bhl', query, memory.normaliser)
+    out = out / (overlap + EPSILON)[..., None]
+  return jnp.moveaxis(out, 1, 2).reshape(B, L, D).astype(x.dtype)
+
+
+def write(
+  config: MemoryConfig, weights: Projections, memory: Memory, tokens: jax.Array
+) -> Memory:
+  """Stores memory tokens by the delta rule (2407.04841, eq. 3 to 5).
+
+  All tokens see the memory as it was before this write.
+
+  Args:
+    config: choices of the memory.
+    weights: projections of this layer.
+    memory: its state.
+    tokens: [B, M, D], output of the layer at the memory positions.
+  """
+  B, M, D = tokens.shape
+  H = config.num_heads
+  key = features(config, tokens @ weights.key.astype(tokens.dtype))
+  value = tokens @ weights.value.astype(tokens.dtype)
+  value = _split_heads(_at_least_float32(value), H)  # [B, H, M, Dv]
+  strength = tokens @ weights.strength.astype(tokens.dtype)
+  strength = jax.nn.sigmoid(_at_least_float32(strength) + weights.strength_bias)
+  strength = _split_heads(strength, H)  # [B, H, M, 1 or Dv]
+
+  stored = jnp.einsum('bhmf,bhfv->bhmv', key, memory.matrix)
+  normaliser = memory.normaliser
+  if config.use_denominator:
+    overlap = jnp.einsum('bhmf,bhf->bhm', key, normaliser)
+    stored = stored / (overlap + EPSILON)[..., None]
+    growth = _growth(config, key, overlap)
+    normaliser = normaliser + jnp.einsum('bhm,bhmf->bhf', growth, key)
+  change = strength * (value - stored)
+  matrix = memory.matrix + jnp.einsum('bhmf,bhmv->bhfv', key, change)
+  return Memory(matrix, normaliser)
+
+
+def _growth(
+  config: MemoryConfig, key: jax.Array, overlap: jax.Array
+) -> jax.Array:
+  """γ [B, H, M]: how much of a key the normaliser does not hold yet."""
+  if not config.correction:
+    return jnp.ones_like(overlap)
+  length = jnp.sum(key**2, axis=-1)
+  if config.features == 'plain':
+    length = length + EPSILON
+  growth = 1 - (overlap + EPSILON) / jnp.maximum(length, 1e-12)
+  # An empty memory holds nothing of any key.
+  growth = jnp.where(overlap > 0, jnp.clip(growth, 0, 1), 1.0)
+  return jax.lax.stop_gradient(growth)
+
+
+def _split_heads(x: jax.Array, num_heads: int) -> jax.Array:
+  """[B, M, H·d] to [B, H, M, d]."""
+  B, M, _ = x.shape
+  return jnp.moveaxis(x.reshape(B, M, num_heads, -1), 2, 1)
+
+
+def _at_least_float32(x: jax.Array) -> jax.Array:
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,41 @@
+"""What a run folder says, as plots and tables; reads folders, no models.
+
+`python -m reasoning_depth.report RUN [RUN ...]` reports on several runs.
+"""
+
+import pathlib
+
+from reasoning_depth.report import lines, pictures, plots, runs, tables
+
+
+def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
+  """Draws all that one run has to show, into its folder `plots`.
+
+  Returns:
+    The paths written. A plot is left out where the run has not written what
+    it shows.
+
+  Raises:
+    ValueError: in one line that names the file; see `runs.load`.
+  """
+  return draw(runs.load(run_folder))
+
+
+def draw(run: runs.Run) -> list[pathlib.Path]:
+  """Like `write`, for a run that is read already."""
+  scores = run.folder / 'plots' / 'exact_match.png'
+  written = [
+    plots.curves(run),
+    plots.exact_match(lines.join([run]), scores),
+    pictures.orbits(run),
+  ]
+  return [path for path in written if path is not None]
+
+
+def summary(run_folder: str | pathlib.Path) -> str:
+  """The run's scores as a plain text table (Markdown).
+
+  Raises:
+    ValueError: in one line that names the file; see `runs.load`.
+  """
+  return tables.markdown([runs.load(run_folder)])

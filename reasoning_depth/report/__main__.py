@@ -1,0 +1,63 @@
+"""Reports on run folders: plots into each, scores side by side, a table."""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import rich.console
+
+from reasoning_depth import report
+from reasoning_depth.report import lines, plots, runs, tables
+
+_BAD_INPUT = 2
+_WIDE = 1000  # characters, more than any table takes
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the command line; returns the exit code, 2 for bad input."""
+  parser = argparse.ArgumentParser(
+    prog='python -m reasoning_depth.report', description=__doc__
+  )
+  parser.add_argument(
+    'runs', nargs='+', metavar='RUN', type=pathlib.Path, help='a run folder'
+  )
+  parser.add_argument(
+    '--out',
+    metavar='DIR',
+    type=pathlib.Path,
+    help='where the plot over all runs goes (default: plots of the first)',
+  )
+  flags = parser.parse_args(arguments)
+  try:
+    _report(list(dict.fromkeys(flags.runs)), flags.out)
+  except (ValueError, OSError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return _BAD_INPUT
+  return 0
+
+
+def _report(folders: list[pathlib.Path], out: pathlib.Path | None) -> None:
+  """Reads everything before it writes anything."""
+  all_runs = [runs.load(folder) for folder in folders]
+  joint = lines.join(all_runs)
+  written = [path for run in all_runs for path in report.draw(run)]
+  if len(all_runs) > 1 or out is not None:
+    path = (out or folders[0] / 'plots') / 'exact_match_joint.png'
+    written.append(plots.exact_match(joint, path))
+  console = rich.console.Console()
+  if console.is_terminal:
+    table = tables.pretty(all_runs)
+    # A terminal may wrap the lines of a wide table, but no number is cut off.
+    needed = rich.console.Console(width=_WIDE).measure(table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+    print(*tables.notes(all_runs), sep='\n')
+  else:
+    print(tables.markdown(all_runs))
+  for path in filter(None, written):
+    print(path, file=sys.stderr)
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,215 @@
+"""Scores of several runs joined into lines over the look-ahead.
+
+A line is one setting: all of `config.task`, `config.model` and `config.train`
+but for the seed, and but for the look-ahead where a run has a single one. So
+runs that were trained on one look-ahead each become one line, runs that differ
+in the seed become its mean, and runs that differ in anything else stay apart.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from reasoning_depth.report import runs
+
+REFERENCES = {
+  'ceiling_exact_match': 'ceiling',
+  'repeat_last_exact_match': 'repeat last state',
+  'majority_exact_match': 'majority',
+}
+# Student's t, 97.5 %, for 1, 2, ... degrees of freedom; the last for more.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+# The fields of a task that say how it is asked, not on which orbits.
+_ASKING = ('task.variant', 'task.layout', 'task.look_ahead')
+_MAX_DIFFERENCES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+  """A line at one look-ahead (or whatever the runs are grouped by).
+
+  Attributes:
+    group: the look-ahead k.
+    by_seed: exact match of each seed.
+    exact_match: the mean over seeds.
+    interval: 95 %, of that mean; see `interval`.
+    references: mean ceiling and baselines, by their name in `runs.Score`;
+      those that no run has are left out.
+  """
+
+  group: int
+  by_seed: dict[int, float]
+  exact_match: float
+  interval: tuple[float, float]
+  references: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A setting's points in ascending order of the group, and its names.
+
+  Attributes:
+    label: model, variant, what sets it apart from its like, and seeds.
+    panel: '' or, among runs on several kinds of orbits, which kind.
+    group_name: what the groups count.
+    split: the split that was scored.
+    points: at least one.
+  """
+
+  label: str
+  panel: str
+  group_name: str
+  split: str
+  points: tuple[Point, ...]
+
+
+def join(all_runs: Sequence[runs.Run]) -> list[Line]:
+  """Joins runs into lines; a run without an evaluation adds nothing.
+
+  Raises:
+    ValueError: naming both folders, where two runs have the same setting, seed
+      and look-ahead (they would count as two seeds).
+  """
+  members: dict[str, list[runs.Run]] = {}
+  settings: dict[str, dict[str, Any]] = {}
+  for run in all_runs:
+    if run.evaluation is not None:
+      setting = _setting(run)
+      key = json.dumps(setting, sort_keys=True)
+      settings[key] = setting
+      members.setdefault(key, []).append(run)
+  panels = _panels(settings)
+  result = []
+  for key, group in members.items():
+    points = _points(group)
+    first = group[0]
+    like = [
+      settings[other]
+      for other, (run, *_) in members.items()
+      if (run.model, run.task, panels[other])
+      == (first.model, first.task, panels[key])
+    ]
+    parts = [first.model, first.task, _differences(settings[key], like)]
+    parts.append(_seeds(points))
+    label = ' · '.join(part for part in parts if part)
+    name, split = first.evaluation.group_name, first.evaluation.split
+    result.append(Line(label, panels[key], name, split, points))
+  return result
+
+
+def interval(
+  values: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+  """95 % interval of a mean over seeds, inside 0 to 1.
+
+  Seeds are scored on the same samples, so that scoring more of them leaves
+  the error of the sampling as it is: on each side it is the mean over seeds of
+  what their intervals have there. To it, in quadrature, comes Student's
+  interval of the mean for the spread between seeds.
+
+  Args:
+    values: [S], the score of each seed.
+    intervals: [S], the 95 % interval of each, from sampling alone.
+  """
+  S = len(values)
+  mean = sum(values) / S
+  spread = 0.0
+  if S > 1:
+    variance = sum((value - mean) ** 2 for value in values) / (S - 1)
+    spread = _T[min(S - 1, len(_T)) - 1] * math.sqrt(variance / S)
+  below = mean - sum(low for low, _ in intervals) / S
+  above = sum(high for _, high in intervals) / S - mean
+  low = mean - math.hypot(spread, below)
+  high = mean + math.hypot(spread, above)
+  return max(0.0, low), min(1.0, high)
+
+
+def _setting(run: runs.Run) -> dict[str, Any]:
+  """The fields that tell lines apart, by dotted name."""
+  groups = {g: run.config.get(g, {}) for g in ('task', 'model', 'train')}
+  setting = _flatten(groups)
+  setting['split'] = run.evaluation.split
+  setting['group'] = run.evaluation.group_name
+  if len(run.evaluation.groups) == 1:
+    setting.pop('task.look_ahead', None)
+  return setting
+
+
+def _flatten(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def _differences(mine: dict[str, Any], like: list[dict[str, Any]]) -> str:
+  """Names the fields, at most a few, in which settings alike differ."""
+  names = sorted({name for setting in like for name in setting})
+  differ = [n for n in names if any(s.get(n) != mine.get(n) for s in like)]
+  parts = [
+    f'{name.split(".")[-1]}={mine[name]}'
+    for name in differ[:_MAX_DIFFERENCES]
+    if name in mine
+  ]
+  if len(differ) > _MAX_DIFFERENCES:
+    parts.append('…')
+  return ', '.join(parts)
+
+
+def _panels(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
+  """Names the kind of orbits of each setting by what differs among all."""
+  kinds = {
+    key: {
+      name: value
+      for name, value in setting.items()
+      if name.startswith('task.') and name not in _ASKING or name == 'group'
+    }
+    for key, setting in settings.items()
+  }
+  every = list(kinds.values())
+  return {key: _differences(kind, every) for key, kind in kinds.items()}
+
+
+def _points(group: Sequence[runs.Run]) -> tuple[Point, ...]:
+  found: dict[int, dict[int, tuple[runs.Run, runs.Score]]] = {}
+  for run in group:
+    for score in run.evaluation.groups:
+      seeds = found.setdefault(score.group, {})
+      if run.seed in seeds:
+        raise ValueError(
+          f'{seeds[run.seed][0].folder} and {run.folder}: the same setting, '
+          f'seed {run.seed} and {run.evaluation.group_name} {score.group}; '
+          'leave one out'
+        )
+      seeds[run.seed] = run, score
+  return tuple(
+    _point(k, {seed: score for seed, (_, score) in found[k].items()})
+    for k in sorted(found)
+  )
+
+
+def _point(group: int, scores: dict[int, runs.Score]) -> Point:
+  by_seed = {seed: score.exact_match for seed, score in scores.items()}
+  references = {}
+  for name in REFERENCES:
+    values = [getattr(score, name) for score in scores.values()]
+    values = [value for value in values if value is not None]
+    if values:
+      references[name] = sum(values) / len(values)
+  values = list(by_seed.values())
+  intervals = [score.exact_match_interval for score in scores.values()]
+  mean = sum(values) / len(values)
+  return Point(group, by_seed, mean, interval(values, intervals), references)
+
+
+def _seeds(points: Sequence[Point]) -> str:
+  numbers = {len(point.by_seed) for point in points}
+  low, high = min(numbers), max(numbers)
+  if high == 1:
+    return ''
+  return f'{high} seeds' if low == high else f'{low}–{high} seeds'

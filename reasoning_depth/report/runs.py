@@ -1,0 +1,252 @@
+"""Reading a run folder: its config, its metrics and its evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """What an evaluation says of one group of samples, or of all of them.
+
+  Attributes have the names and meaning of the fields in the file; those that
+  a task need not have are None where the file has none.
+  """
+
+  num_samples: int
+  exact_match: float
+  exact_match_interval: tuple[float, float]  # 95 %
+  bit_accuracy: float
+  group: int | None = None  # None: all samples
+  ceiling_exact_match: float | None = None
+  ceiling_bit_accuracy: float | None = None
+  ceiling_is_exact: float | None = None  # share of samples
+  share_of_ceiling: float | None = None
+  repeat_last_exact_match: float | None = None
+  majority_exact_match: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """`evaluations/<name>.json`, and the path of the rows beside it."""
+
+  name: str
+  split: str
+  step: int
+  group_name: str  # what `Score.group` counts, such as 'look_ahead'
+  groups: tuple[Score, ...]  # in ascending order of the group
+  overall: Score
+  rows_path: pathlib.Path  # may not exist
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run folder.
+
+  Attributes:
+    folder: where it is.
+    config: the nested config of the run.
+    metrics: the lines of `metrics.jsonl`, in the order written.
+    evaluations: all there are, by name.
+  """
+
+  folder: pathlib.Path
+  config: dict[str, Any]
+  metrics: tuple[dict[str, Any], ...]
+  evaluations: dict[str, Evaluation]
+
+  @property
+  def model(self) -> str:
+    """Name of the model."""
+    return self.config['model']['name']
+
+  @property
+  def task(self) -> str:
+    """The task's variant, or its name where it has no variants."""
+    return self.config['task'].get('variant') or self.config['task']['name']
+
+  @property
+  def seed(self) -> int:
+    """Seed of the run."""
+    return self.config['seed']
+
+  @property
+  def evaluation(self) -> Evaluation | None:
+    """The evaluation to report, or None where there is none.
+
+    On the test split rather than another, then the one at the latest step,
+    then the one that is named as its split, then the first by name.
+    """
+    return max(
+      (self.evaluations[name] for name in sorted(self.evaluations)),
+      key=lambda e: (e.split == 'test', e.step, e.name == e.split),
+      default=None,
+    )
+
+  def series(self, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A metric over the run, empty where it was never written.
+
+    A step that was written twice (a resumed run repeats some) has the later
+    value; values that are not finite are left out.
+
+    Returns:
+      steps int64 [N], ascending, and values float64 [N].
+
+    Raises:
+      ValueError: naming the file and the step of a value that is no number.
+    """
+    values = {}
+    for line in self.metrics:
+      if line['split'] == split and line.get(name) is not None:
+        where = f'{self.folder / "metrics.jsonl"}: step {line["step"]}'
+        _check(line, {name: float}, where)
+        values[line['step']] = line[name]
+    steps = np.array(sorted(values), np.int64)
+    y = np.array([values[step] for step in steps], np.float64)
+    return steps[np.isfinite(y)], y[np.isfinite(y)]
+
+
+def load(folder: str | pathlib.Path) -> Run:
+  """Reads a run folder.
+
+  Raises:
+    ValueError: in one line that names the file, for a folder that is no run
+      folder, a file that is damaged, or a field that is missing.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise ValueError(f'{folder}: no such folder')
+  if not (folder / 'config.json').is_file():
+    raise ValueError(f'{folder}: not a run folder, it has no config.json')
+  config = _config(folder / 'config.json')
+  metrics = ()
+  path = folder / 'metrics.jsonl'
+  if path.is_file():
+    needed = {'step': int, 'split': str}
+    metrics = tuple(line for _, line in _lines(path, needed))
+  paths = sorted((folder / 'evaluations').glob('*.json'))
+  evaluations = {path.stem: _evaluation(path) for path in paths}
+  return Run(folder, config, metrics, evaluations)
+
+
+def rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+  """Yields the rows of an evaluation, a sample each; none where not written.
+
+  Raises:
+    ValueError: naming file and line, for a row that is damaged, or whose
+      prediction, target and observed states do not fit together.
+  """
+  path = evaluation.rows_path
+  if not path.is_file():
+    return
+  needed = {'group': int, 'exact': bool, 'prediction': str, 'target': str}
+  may_have = {'observed': list, 'ceiling_exact_match': float}
+  for number, row in _lines(path, needed):
+    where = f'{path}: line {number}'
+    given = {k: v for k, v in may_have.items() if row.get(k) is not None}
+    _check(row, given, where)
+    if len(row['prediction']) != len(row['target']):
+      raise ValueError(
+        f'{where}: prediction has {len(row["prediction"])} characters, '
+        f'target {len(row["target"])}'
+      )
+    states = row.get('observed') or ()
+    widths = {len(x) if isinstance(x, str) else 0 for x in states}
+    if widths and (
+      len(widths) > 1 or 0 in widths or len(row['target']) % max(widths)
+    ):
+      raise ValueError(
+        f'{where}: observed states {sorted(widths)} cells wide, '
+        f'target {len(row["target"])}'
+      )
+    yield row
+
+
+def _lines(
+  path: pathlib.Path, needed: dict[str, type]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields the number, from 1, and the object of each line of a file.
+
+  A last line without its end was cut off as it was written: it is left out.
+  """
+  with path.open('rb') as file:
+    for number, line in enumerate(file, 1):
+      try:
+        value = json.loads(line)
+      except ValueError:  # UnicodeDecodeError is one too
+        if not line.endswith(b'\n'):
+          return
+        raise ValueError(f'{path}: line {number} is damaged') from None
+      _check(value, needed, f'{path}: line {number}')
+      yield number, value
+
+
+def _check(value: Any, needed: dict[str, type], where: str) -> None:
+  if not isinstance(value, dict):
+    raise ValueError(f'{where}: not an object of named values')
+  for name, kind in needed.items():
+    if name not in value:
+      raise ValueError(f'{where}: no field {name!r}')
+    kinds = (int, float) if kind is float else kind
+    if not isinstance(value[name], kinds):
+      raise ValueError(
+        f'{where}: {name}={value[name]!r}, not of type {kind.__name__}'
+      )
+
+
+def _object(path: pathlib.Path, needed: dict[str, type]) -> dict[str, Any]:
+  try:
+    value = json.loads(path.read_bytes())
+  except ValueError as error:
+    raise ValueError(f'{path}: not readable as JSON ({error})') from None
+  _check(value, needed, str(path))
+  return value
+
+
+def _config(path: pathlib.Path) -> dict[str, Any]:
+  config = _object(path, {'seed': int, 'task': dict, 'model': dict})
+  for group in ('task', 'model'):
+    _check(config[group], {'name': str}, f'{path}: {group}')
+  return config
+
+
+def _evaluation(path: pathlib.Path) -> Evaluation:
+  needed = {'split': str, 'step': int, 'group_name': str}
+  found = _object(path, {**needed, 'groups': list, 'overall': dict})
+  if not found['groups']:
+    raise ValueError(f'{path}: groups is empty')
+  groups = []
+  for i, group in enumerate(found['groups']):
+    where = f'{path}: groups[{i}]'
+    _check(group, {'group': int}, where)
+    groups.append(_score(group, where))
+  return Evaluation(
+    name=path.stem,
+    **{name: found[name] for name in needed},
+    groups=tuple(sorted(groups, key=lambda score: score.group)),
+    overall=_score(found['overall'], f'{path}: overall'),
+    rows_path=path.with_suffix('.jsonl'),
+  )
+
+
+def _score(found: dict[str, Any], where: str) -> Score:
+  needed = {
+    'num_samples': int,
+    'exact_match': float,
+    'exact_match_interval': list,
+    'bit_accuracy': float,
+  }
+  _check(found, needed, where)
+  if len(found['exact_match_interval']) != 2:
+    raise ValueError(f'{where}: exact_match_interval is not [low, high]')
+  names = [field.name for field in dataclasses.fields(Score)]
+  fields = {name: found[name] for name in names if found.get(name) is not None}
+  _check(fields, {name: float for name in fields if name not in needed}, where)
+  fields['exact_match_interval'] = tuple(found['exact_match_interval'])
+  return Score(**fields)

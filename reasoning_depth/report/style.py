@@ -1,0 +1,34 @@
+"""How all figures look, and where they are written."""
+
+import pathlib
+
+import matplotlib.figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+BLUE, VERMILLION, GREEN = '#0072B2', '#D55E00', '#009E73'
+PURPLE, ORANGE, SKY = '#CC79A7', '#E69F00', '#56B4E9'
+COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+MARKERS = 'osD^v'  # not as many as colours: pairs repeat late
+GREY = '#666666'
+RC = {
+  'font.size': 10,
+  'axes.titlesize': 10,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.color': '#e6e6e6',
+  'axes.axisbelow': True,
+  'legend.frameon': False,
+  'legend.handlelength': 2.6,
+  'lines.markersize': 5,
+  'figure.constrained_layout.w_pad': 0.12,
+  'figure.titlesize': 11,
+  'savefig.dpi': 150,
+}
+
+
+def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:
+  """Writes a figure as PNG, makes the folder if need be; returns the path."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(path)
+  return path

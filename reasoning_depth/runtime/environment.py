@@ -1,0 +1,61 @@
+"""What a run ran on: packages, devices, cores, revision."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import jax
+
+PACKAGES = (
+  'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'chex', 'numpy',
+  'ml_collections', 'clu', 'tensorboardX',
+)  # fmt: skip
+
+
+def record() -> dict[str, Any]:
+  """Everything about the surroundings that can change a result or a timing."""
+  return {
+    'python': platform.python_version(),
+    'platform': platform.platform(),
+    'processor': _processor(),
+    'cores': len(os.sched_getaffinity(0))
+    if hasattr(os, 'sched_getaffinity')
+    else os.cpu_count(),
+    'backend': jax.default_backend(),
+    'devices': [d.device_kind for d in jax.devices()],
+    'processes': jax.process_count(),
+    'packages': {name: _version(name) for name in PACKAGES},
+    'revision': _revision(),
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+  }
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _processor() -> str:
+  info = pathlib.Path('/proc/cpuinfo')
+  if info.exists():
+    for line in info.read_text(errors='replace').splitlines():
+      if line.startswith('model name'):
+        return line.partition(':')[2].strip()
+  return platform.processor()
+
+
+def _revision() -> str | None:
+  """Commit of the working tree, with '+' where it has changes."""
+  root = pathlib.Path(__file__).parents[2]
+  try:
+    return subprocess.run(
+      ['git', 'describe', '--always', '--dirty=+', '--abbrev=12'],
+      cwd=root, capture_output=True, text=True, check=True, timeout=10,
+    ).stdout.strip()  # fmt: skip
+  except (OSError, subprocess.SubprocessError):
+    return None

@@ -1,0 +1,71 @@
+"""Writes a run's numbers: JSON lines, and TensorBoard events beside them."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+
+
+class Writer:
+  """Appends to `metrics.jsonl` and to TensorBoard event files."""
+
+  def __init__(self, folder: pathlib.Path, from_step: int = 0):
+    """Opens the files of a run folder.
+
+    Args:
+      folder: the run folder.
+      from_step: step the run goes on from; what an interrupted run wrote
+        after it is dropped, since it will be written again.
+    """
+    self._path = folder / 'metrics.jsonl'
+    if self._path.exists():
+      kept = [
+        line
+        for line in self._path.read_text().splitlines()
+        if _step(line) <= from_step
+      ]
+      write_text(self._path, ''.join(line + '\n' for line in kept))
+    self._file = self._path.open('a')
+    self._events = tensorboardX.SummaryWriter(
+      str(folder), purge_step=from_step + 1 if from_step else None
+    )
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Adds one line of named values."""
+    line = {'step': step, 'split': split, **values}
+    self._file.write(json.dumps(line) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      self._events.add_scalar(f'{split}/{name}', value, step)
+
+  def close(self) -> None:
+    """Flushes and closes."""
+    self._file.close()
+    self._events.close()
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(path.name + '.partial')
+  partial.write_text(text)
+  partial.replace(path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file whole or not at all."""
+  write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_rows(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
+  """Writes a JSON-lines file whole or not at all."""
+  write_text(path, ''.join(json.dumps(row) + '\n' for row in rows))
+
+
+def _step(line: str) -> float:
+  try:
+    return json.loads(line)['step']
+  except (ValueError, KeyError, TypeError):
+    return float('inf')  # cut off when the run was killed

@@ -1,0 +1,261 @@
+"""The training loop: dispatch, report, evaluate, save."""
+
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from reasoning_depth.evaluation import evaluate
+from reasoning_depth.runtime import (
+  checkpoint,
+  configuration,
+  environment,
+  progress,
+  sharding,
+  writer,
+)
+from reasoning_depth.training import experiment, optimizer, state, step
+
+
+class Diverged(Exception):
+  """Loss or gradient was not finite; no later state was saved."""
+
+
+def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
+  """Trains, or goes on with, the run in a folder; ends with the test split.
+
+  Args:
+    exp: the parts of the run.
+    folder: the run folder, made if it is not there.
+
+  Returns:
+    the summary of the final evaluation.
+
+  Raises:
+    ValueError: where the folder is not this run's; nothing is written then.
+    Diverged: at the first step with a loss or gradient that is not finite.
+  """
+  claim(exp, folder)
+  config = exp.config.train
+  key = state.evaluation_key(exp.config.seed)
+  checkpoints = checkpoint.Checkpoints(folder, exp.config.checkpoint.keep)
+  current = _restore_or_init(exp, checkpoints)
+  first = int(current.step)
+  show = progress.Progress(first, config.num_steps, config.batch_size)
+  files = writer.Writer(folder, first)
+  report = _Report(exp, files, show)
+  with show.pause(first):
+    started = time.monotonic()
+    dispatch = compile_dispatch(exp, current)
+    show.say(
+      f'{num_params(current.params):,} parameters; compiled in '
+      f'{time.monotonic() - started:.1f} s; '
+      + (f'going on from step {first}' if first else f'writing to {folder}')
+    )
+    evaluator = evaluate.Evaluator(
+      exp.model, exp.task, exp.config.eval.batch_size, exp.mesh
+    )
+    validation = evaluate.held_out(
+      exp.task, key, 'validation', exp.config.eval.validation_samples
+    )
+  try:
+    for at in range(first, config.num_steps, config.steps_per_dispatch):
+      current, metrics = dispatch(current)
+      # The devices work on this dispatch while the last one is reported.
+      report.next(at, metrics)
+      end = at + config.steps_per_dispatch
+      last = end == config.num_steps
+      evaluates = end % exp.config.eval.every == 0 or last
+      saves = end % exp.config.checkpoint.every == 0 or last
+      if evaluates or saves:
+        report.flush()  # never saves or scores a diverged state
+      if saves:
+        checkpoints.save(end, current)
+      if evaluates:
+        with show.pause(end):
+          result = evaluator.run(current.best_params, validation)
+          report.validation(end, result.summary())
+    summary = final_evaluation(exp, evaluator, current, folder)
+  finally:
+    show.close()
+    files.close()
+    checkpoints.close()
+  return summary
+
+
+def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
+  """Makes the run folder, or checks that it is this run's.
+
+  Raises:
+    ValueError: for a folder that holds something else or another run.
+  """
+  if (folder / 'config.json').exists():
+    configuration.same(exp.config, configuration.read(folder))
+    return
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise ValueError(
+      f'--workdir={folder}: is there and is not a run folder; take a new or '
+      'empty one'
+    )
+  try:
+    writer.write_json(folder / 'environment.json', environment.record())
+    writer.write_text(
+      folder / 'config.json', exp.config.to_json(indent=2) + '\n'
+    )
+  except OSError as error:
+    raise ValueError(f'--workdir={folder}: {error.strerror}') from None
+
+
+def _restore_or_init(
+  exp: experiment.Experiment, checkpoints: checkpoint.Checkpoints
+) -> state.TrainState:
+  """The newest saved state, or a fresh one, replicated over the mesh."""
+
+  def fresh():
+    return state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+
+  sharded = sharding.replicated(exp.mesh)
+  if checkpoints.latest is None:
+    return jax.jit(fresh, out_shardings=sharded)()
+  shapes = jax.eval_shape(fresh)
+  return checkpoints.restore(checkpoint.abstract(shapes, sharded))
+
+
+def restore(
+  exp: experiment.Experiment, folder: pathlib.Path
+) -> state.TrainState:
+  """The newest state of a run folder.
+
+  Raises:
+    ValueError: where nothing has been saved yet.
+  """
+  checkpoints = checkpoint.Checkpoints(folder)
+  try:
+    if checkpoints.latest is None:
+      raise ValueError(f'--workdir={folder}: has no checkpoint yet')
+    return _restore_or_init(exp, checkpoints)
+  finally:
+    checkpoints.close()
+
+
+def compile_dispatch(
+  exp: experiment.Experiment, current: state.TrainState
+) -> jax.stages.Compiled:
+  """Compiles the whole training computation, once.
+
+  What comes back takes a state of these shapes and can never compile again.
+  """
+  config = exp.config.train
+
+  def sample(key):
+    batch = exp.task.sample(key, config.batch_size, 'train')
+    return sharding.constrain_batch(batch, exp.mesh)
+
+  dispatch = step.make_dispatch(
+    step.make_train_step(exp.model, exp.optimizer, config),
+    sample,
+    state.data_key(exp.config.seed),
+    config.steps_per_dispatch,
+  )
+  replicated = sharding.replicated(exp.mesh)
+  with jax.set_mesh(exp.mesh):
+    jitted = jax.jit(
+      dispatch,
+      in_shardings=replicated,
+      out_shardings=replicated,
+      donate_argnums=0,
+    )
+    return jitted.lower(current).compile()
+
+
+def final_evaluation(
+  exp: experiment.Experiment,
+  evaluator: evaluate.Evaluator,
+  current: state.TrainState,
+  folder: pathlib.Path,
+) -> dict[str, Any]:
+  """Scores the test split and writes `evaluations/test.json` and `.jsonl`."""
+  config = exp.config.eval
+  samples = evaluate.held_out(
+    exp.task,
+    state.evaluation_key(exp.config.seed),
+    'test',
+    config.test_samples,
+    with_ceiling=config.ceiling,
+  )
+  result = evaluator.run(current.best_params, samples)
+  summary = {
+    'split': 'test',
+    'seed': exp.config.seed,
+    'step': int(current.step),
+    **result.summary(),
+  }
+  writer.write_json(folder / 'evaluations' / 'test.json', summary)
+  if config.rows:
+    rows = result.rows(config.rows)
+    writer.write_rows(folder / 'evaluations' / 'test.jsonl', rows)
+  return summary
+
+
+def num_params(params: Any) -> int:
+  """Number of parameters."""
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+class _Report:
+  """Reads metrics one dispatch late, so that the devices never wait."""
+
+  def __init__(self, exp, files, show):
+    self._schedule = optimizer.schedule(exp.config.train)
+    self._files = files
+    self._show = show
+    self._pending = None
+
+  def next(self, at: int, metrics: step.StepMetrics) -> None:
+    """Takes the metrics of the dispatch that began at a step."""
+    self.flush(ahead=metrics)
+    self._pending = (at, metrics)
+
+  def flush(self, ahead: step.StepMetrics | None = None) -> None:
+    """Reports the dispatch that is pending, if any.
+
+    Args:
+      ahead: metrics of the dispatch after it, which may be done as well.
+    """
+    if self._pending is None:
+      return
+    at, metrics = self._pending
+    self._pending = None
+    metrics = jax.device_get(metrics)
+    if not metrics.finite.all():
+      bad = at + int(np.argmin(metrics.finite))
+      raise Diverged(
+        f'step {bad}: loss or gradient is not finite (loss '
+        f'{metrics.sums.loss[bad - at] / metrics.sums.weight[bad - at]}, '
+        f'gradient norm {metrics.grad_norm[bad - at]})'
+      )
+    end = done = at + len(metrics.finite)
+    if ahead is not None and ahead.finite.is_ready():
+      done += len(ahead.finite)
+    sums = jax.tree.map(lambda x: x.sum(dtype=np.float64), metrics.sums)
+    values = {
+      **sums.means(),
+      'grad_norm': float(metrics.grad_norm.mean()),
+      'learning_rate': float(self._schedule(end - 1)),
+      **self._show.rates(done),
+    }
+    self._files.write(end, 'train', values)
+    self._show.train(end, values)
+
+  def validation(self, at: int, summary: dict[str, Any]) -> None:
+    """Reports a validation."""
+    scores = summary['overall']
+    groups = {
+      f'exact_match_{g["group"]}': g['exact_match'] for g in summary['groups']
+    }
+    values = {k: scores[k] for k in ('loss', 'exact_match', 'bit_accuracy')}
+    self._files.write(at, 'validation', values | groups)
+    text = '  '.join(f'{k} {v:.3f}' for k, v in (values | groups).items())
+    self._show.say(f'step {at}  validation  {text.replace("_", " ")}')

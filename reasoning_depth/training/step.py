@@ -1,0 +1,128 @@
+"""One training step, and many of them in one dispatch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from reasoning_depth.tasks import base
+from reasoning_depth.training import losses, state
+
+
+@flax.struct.dataclass
+class StepMetrics:
+  """What a step reports; stacked [n] over the steps of a dispatch.
+
+  Attributes:
+    sums: loss and accuracy of the batch, before the update.
+    grad_norm: global L2 norm of the gradient, before clipping.
+    finite: whether loss and gradient were finite; if not, no update was made.
+  """
+
+  sums: losses.Sums
+  grad_norm: jax.Array
+  finite: jax.Array
+
+
+def gradients(
+  model: nn.Module, params: Any, batch: base.Batch, num_parts: int = 1
+) -> tuple[Any, losses.Sums]:
+  """Gradient of the mean loss over answer tokens, and the batch's sums.
+
+  Args:
+    model: the model.
+    params: its parameters.
+    batch: [B, ...]; B is a multiple of num_parts.
+    num_parts: the batch goes through in so many parts, one after another, to
+      save memory; the gradient is that of the whole batch.
+  """
+
+  def loss(params, part):
+    sums = losses.score(
+      model.apply({'params': params}, part.inputs).logits, part
+    )
+    return sums.loss, sums
+
+  grad = jax.grad(loss, has_aux=True)
+  if num_parts == 1:
+    total, sums = grad(params, batch)
+  else:
+    # Every part takes its share of each device's rows.
+    parts = jax.tree.map(
+      lambda x: jnp.moveaxis(x.reshape(-1, num_parts, *x.shape[1:]), 1, 0),
+      batch,
+    )
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype),
+      jax.eval_shape(grad, params, first),
+    )
+    (total, sums), _ = jax.lax.scan(
+      lambda carry, part: (
+        jax.tree.map(jnp.add, carry, grad(params, part)),
+        None,
+      ),
+      zeros,
+      parts,
+    )
+  return jax.tree.map(lambda g: g / sums.weight, total), sums
+
+
+def make_train_step(
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  config: Mapping[str, Any],
+) -> Callable[[state.TrainState, base.Batch], tuple]:
+  """A pure function (state, batch) → (state, StepMetrics).
+
+  Args:
+    model: maps tokens to logits.
+    optimizer: turns gradients into updates.
+    config: `config.train`.
+  """
+  decay = config['ema']
+
+  def train_step(
+    old: state.TrainState, batch: base.Batch
+  ) -> tuple[state.TrainState, StepMetrics]:
+    grads, sums = gradients(model, old.params, batch, config['accumulate'])
+    norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+    updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
+    params = optax.apply_updates(old.params, updates)
+    ema = old.ema
+    if decay:
+      ema = optax.incremental_update(params, old.ema, 1 - decay)
+    new = state.TrainState(old.step + 1, params, opt_state, ema)
+    new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    return new, StepMetrics(sums, norm, finite)
+
+  return train_step
+
+
+def make_dispatch(
+  train_step: Callable,
+  sample: Callable[[jax.Array], base.Batch],
+  key: jax.Array,
+  num_steps: int,
+) -> Callable[[state.TrainState], tuple[state.TrainState, StepMetrics]]:
+  """`num_steps` training steps as one scan, batches generated inside it.
+
+  Args:
+    train_step: from `make_train_step`.
+    sample: a batch from a key.
+    key: the batch of step n is `sample(fold_in(key, n))`.
+    num_steps: steps in the scan.
+  """
+
+  def dispatch(old):
+    def body(carry, _):
+      return train_step(carry, sample(jax.random.fold_in(key, carry.step)))
+
+    return jax.lax.scan(body, old, length=num_steps)
+
+  return dispatch

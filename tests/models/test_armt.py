@@ -1,0 +1,169 @@
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import armt, layers, memory, transformer
+
+B, SEGMENT, V = 2, 4, 7
+BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+MEMORY = memory.MemoryConfig(num_tokens=3, key_width=4)
+
+
+@functools.cache
+def build(segments=3, stride=SEGMENT):
+  """A model with weights that use the memory (values start at zero)."""
+  length = SEGMENT + (segments - 1) * stride
+  model = armt.ARMT(BACKBONE, MEMORY, V, True, SEGMENT, stride)
+  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
+  variables = jax.jit(model.init)(jax.random.key(1), tokens)
+  params = variables['params']
+  value = params['segment']['layers']['value']
+  params['segment']['layers']['value'] = jax.random.normal(
+    jax.random.key(2), value.shape
+  )
+  return model, variables, tokens
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits(model, variables, tokens):
+  return model.apply(variables, tokens).logits
+
+
+def test_one_segment_is_the_plain_transformer():
+  model, variables, tokens = build(segments=1)
+  params = variables['params']
+  plain = transformer.Transformer(BACKBONE, V, True)
+  theirs = plain.apply(
+    {
+      'params': {
+        'embedding': params['embedding'],
+        'layers': {'block': params['segment']['layers']['block']},
+        'read_out': params['read_out'],
+      }
+    },
+    tokens,
+  )
+  np.testing.assert_allclose(
+    logits(model, variables, tokens), theirs.logits, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize('stride', [SEGMENT, 2])
+def test_scan_over_segments_is_a_loop(stride):
+  model, variables, tokens = build(stride=stride)
+  params = variables['params']
+  ours = logits(model, variables, tokens)
+  states = jax.tree.map(
+    lambda s: jnp.stack([s] * BACKBONE.num_layers),
+    memory.init(MEMORY, B, BACKBONE.width),
+  )
+  segment = jax.jit(armt.Segment(BACKBONE, MEMORY, True).apply)
+  for start in range(0, tokens.shape[1] - SEGMENT + 1, stride):
+    x = transformer.Embedding(BACKBONE, V).apply(
+      {'params': params['embedding']}, tokens[:, start : start + SEGMENT]
+    )
+    states, x = segment({'params': params['segment']}, states, (x, False))
+    theirs = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
+    fresh = SEGMENT if start == 0 else stride
+    end = start + SEGMENT
+    np.testing.assert_allclose(
+      ours[:, end - fresh : end], theirs[:, -fresh:], atol=1e-5
+    )
+
+
+def test_execution_choices_change_nothing():
+  model, variables, tokens = build()
+  other = model.clone(
+    unroll_segments=3,
+    config=dataclasses.replace(BACKBONE, remat='full', unroll=2),
+  )
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def loss_and_gradient(variables, model):
+    def loss(variables):
+      out = jax.nn.log_softmax(logits(model, variables, tokens))
+      return jnp.sum(out[..., 0])
+
+    return jax.value_and_grad(loss)(variables)
+
+  chex.assert_trees_all_close(
+    loss_and_gradient(variables, model),
+    loss_and_gradient(variables, other),
+    rtol=1e-3,
+    atol=1e-4,
+  )
+
+
+def last_by_first(model, variables, tokens):
+  """Gradient of the last segment's logits by each position's embedding."""
+  params = variables['params']
+  embedded = params['embedding']['tokens']['embedding']
+  # Every position gets a token of its own.
+  own = jnp.arange(tokens.size).reshape(tokens.shape)
+  table = embedded[tokens].reshape(-1, BACKBONE.width)
+  wide = model.clone(vocab_size=tokens.size)
+
+  def loss(table):
+    new = {
+      **params,
+      'embedding': {'tokens': {'embedding': table}},
+      'read_out': {
+        **params['read_out'],
+        'logits': {
+          'kernel': jnp.ones((BACKBONE.width, tokens.size))
+          * jnp.arange(BACKBONE.width)[:, None]
+        },
+      },
+    }
+    return logits(wide, {'params': new}, own)[:, -SEGMENT:].sum()
+
+  grad = jax.jit(jax.grad(loss))(table).reshape(B, -1, SEGMENT, BACKBONE.width)
+  return jnp.abs(grad).max(axis=(0, 2, 3))  # [S]
+
+
+def test_memory_carries_gradients_as_far_as_truncation_allows():
+  model, variables, tokens = build(segments=4)
+  assert jnp.all(last_by_first(model, variables, tokens) > 0)
+  for covered in (1, 2):
+    cut = model.clone(truncate=covered)
+    reach = last_by_first(cut, variables, tokens) > 0
+    assert reach.tolist() == [False] * (4 - covered) + [True] * covered
+    np.testing.assert_allclose(
+      logits(cut, variables, tokens),
+      logits(model, variables, tokens),
+      atol=1e-6,
+    )
+
+
+def test_samples_share_no_memory():
+  model, variables, tokens = build()
+  other = tokens.at[1].set((tokens[1] + 1) % V)
+  ours, theirs = (logits(model, variables, t) for t in (tokens, other))
+  np.testing.assert_array_equal(ours[0], theirs[0])
+  assert not np.allclose(ours[1], theirs[1])
+
+
+def test_later_segments_do_not_reach_earlier_ones():
+  model, variables, tokens = build()
+  other = tokens.at[:, -1].set((tokens[:, -1] + 1) % V)
+  ours, theirs = (logits(model, variables, t) for t in (tokens, other))
+  np.testing.assert_array_equal(ours[:, :-1], theirs[:, :-1])
+
+
+def test_bfloat16_keeps_the_memory_in_float32():
+  model, variables, tokens = build()
+  narrow = model.clone(config=dataclasses.replace(BACKBONE, dtype=jnp.bfloat16))
+  wide = logits(model, variables, tokens)
+  error = jnp.abs(logits(narrow, variables, tokens) - wide)
+  assert 0 < error.mean() < 0.1 * jnp.abs(wide).mean()
+
+
+def test_segments_that_do_not_cover_the_sequence_are_refused():
+  with pytest.raises(ValueError, match='4 tokens every 3 do not cover'):
+    armt.segment_starts(12, 4, 3)
+  assert armt.segment_starts(10, 4, 3).tolist() == [0, 3, 6]

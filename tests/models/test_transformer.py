@@ -1,0 +1,228 @@
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import attention, layers, transformer
+
+B, L, V = 2, 12, 7
+SMALL = layers.Backbone(num_layers=3, width=16, num_heads=2, mlp_width=32)
+TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+
+
+@functools.cache
+def build(causal=True, **fields):
+  model = transformer.Transformer(
+    dataclasses.replace(SMALL, **fields), V, causal
+  )
+  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits(model, variables, tokens=TOKENS):
+  return model.apply(variables, tokens).logits
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def loss_and_gradient(model, variables):
+  def loss(variables):
+    return jnp.sum(jax.nn.log_softmax(logits(model, variables))[..., 0])
+
+  return jax.value_and_grad(loss)(variables)
+
+
+def attention_by_hand(q, k, v, causal):
+  out = np.zeros_like(q)
+  for b, h, i in np.ndindex(q.shape[:3]):
+    last = i + 1 if causal else q.shape[2]
+    scores = q[b, h, i] @ k[b, h, :last].T / np.sqrt(q.shape[-1])
+    weights = np.exp(scores - scores.max())
+    out[b, h, i] = weights / weights.sum() @ v[b, h, :last]
+  return out
+
+
+@pytest.mark.parametrize('causal', [True, False])
+@pytest.mark.parametrize('query_block', [5, 77])
+def test_attention_agrees_with_the_formula(causal, query_block, monkeypatch):
+  monkeypatch.setattr(attention, 'QUERY_BLOCK', query_block)
+  q, k, v, w = np.random.default_rng(0).normal(size=(4, B, 2, L, 4)) * 3
+  ours = attention.attend(*map(jnp.asarray, (q, k, v)), causal, 'xla')
+  np.testing.assert_allclose(
+    ours, attention_by_hand(q, k, v, causal), atol=1e-5
+  )
+
+  def value(q, k, v, attend):
+    return jnp.sum(w * jnp.swapaxes(attend(q, k, v), 1, 2))
+
+  def mine(q, k, v):
+    heads = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
+    return jnp.swapaxes(attention.attend(*heads, causal, 'xla'), 1, 2)
+
+  def jaxs(q, k, v):
+    return jax.nn.dot_product_attention(q, k, v, is_causal=causal)
+
+  grad = jax.grad(value, (0, 1, 2))
+  args = [jnp.asarray(x, jnp.float32).swapaxes(1, 2) for x in (q, k, v)]
+  chex.assert_trees_all_close(
+    jax.jit(lambda: grad(*args, mine))(),
+    jax.jit(lambda: grad(*args, jaxs))(),
+    atol=1e-4,
+  )
+
+
+def test_split_heads_and_its_gradient():
+  qkv = jax.random.normal(jax.random.key(0), (B * L, 3 * 8))
+  heads = attention.split_heads(qkv, B, 2)
+  by_hand = np.asarray(qkv).reshape(B, L, 3, 2, 4).transpose(2, 0, 3, 1, 4)
+  np.testing.assert_array_equal(np.stack(heads), by_hand)
+  w = jax.random.normal(jax.random.key(1), (3, B, 2, L, 4))
+  grad = jax.grad(
+    lambda x: sum(
+      jnp.vdot(a, b)
+      for a, b in zip(attention.split_heads(x, B, 2), w, strict=True)
+    )
+  )(qkv)
+  expected = w.transpose(1, 3, 0, 2, 4).reshape(B * L, 24)
+  np.testing.assert_allclose(grad, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'ours,theirs',
+  [
+    (
+      layers.layer_norm,
+      lambda x, s, b: jax.nn.standardize(x, epsilon=1e-5) * s + b,
+    ),
+    (
+      lambda x, s, b: layers.gelu(x) * s,
+      lambda x, s, b: jax.nn.gelu(x, approximate=False) * s,
+    ),
+    (
+      lambda x, s, b: layers.matmul(x, jnp.outer(s, b)),
+      lambda x, s, b: x @ jnp.outer(s, b),
+    ),
+    (
+      lambda x, s, b: layers.matmul(x, jnp.outer(s, b[:3])),
+      lambda x, s, b: x @ jnp.outer(s, b[:3]),
+    ),
+  ],
+)
+def test_gradients_by_hand_agree_with_automatic_ones(ours, theirs):
+  args = tuple(
+    jax.random.normal(jax.random.key(i), shape)
+    for i, shape in enumerate([(6, 8), (8,), (8,)])
+  )
+  loss = [
+    jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), (0, 1, 2))
+    for f in (ours, theirs)
+  ]
+  chex.assert_trees_all_close(loss[0](*args), loss[1](*args), atol=1e-5)
+
+
+def test_rotary_scores_depend_on_the_distance_alone():
+  q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 16))
+  angles = attention.sequence_angles(L, 4)
+  q, k = (attention.rotary(jnp.tile(x, (1, 1, L, 1)), angles) for x in (q, k))
+  scores = jnp.einsum('bhld,bhmd->lm', q, k)
+  for distance in range(L):
+    diagonal = jnp.diagonal(scores, -distance)
+    np.testing.assert_allclose(diagonal, diagonal[0], rtol=1e-4, atol=1e-5)
+  assert jnp.abs(scores[0, 0] - scores[5, 0]) > 1e-3
+
+
+def test_lattice_scores_depend_on_rows_and_columns_apart():
+  W, rows = 5, 4  # cells are columns 1 to W of a row; 0 is the separator
+  q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 16))
+  angles = attention.lattice_angles(rows * (W + 1), 8, W + 1)
+  q, k = (
+    attention.rotary(jnp.tile(x, (1, 1, len(angles), 1)), angles)
+    for x in (q, k)
+  )
+  scores = jnp.einsum('bhld,bhmd->lm', q, k)
+  scores = scores.reshape(rows, W + 1, rows, W + 1)[:, 1:, :, 1:]
+  # One state down and around the circle, the scores are the same.
+  around = jnp.roll(scores, (1, 1), axis=(1, 3))
+  np.testing.assert_allclose(scores, around, atol=1e-4)
+  np.testing.assert_allclose(scores[1:, :, 1:], scores[:-1, :, :-1], atol=1e-4)
+  assert jnp.abs(scores[0, 0, 0] - scores[0, 0, 1]).max() > 1e-3
+
+
+def test_rotary_leaves_the_rest_of_a_head_alone():
+  x = jax.random.normal(jax.random.key(0), (1, 1, L, 16))
+  turned = attention.rotary(x, attention.sequence_angles(L, 2))
+  np.testing.assert_array_equal(turned[..., 4:], x[..., 4:])
+  assert not np.allclose(turned[:, :, 1:, :4], x[:, :, 1:, :4])
+
+
+@pytest.mark.parametrize('parallel', [True, False])
+def test_causal_logits_ignore_later_tokens(parallel):
+  model, variables = build(parallel_residual=parallel, positions='learned')
+  at = 5
+
+  def reach(embedding_shift):
+    params = jax.tree.map(lambda x: x, variables['params'])
+    positions = params['embedding']['positions'] + embedding_shift
+    params['embedding']['positions'] = positions
+    return logits(model, {'params': params})[:, at].sum()
+
+  grad = jax.jit(jax.grad(reach))(jnp.zeros((L, SMALL.width)))
+  assert jnp.all(grad[at + 1 :] == 0)
+  assert jnp.all(jnp.any(grad[: at + 1] != 0, axis=-1))
+
+
+def test_masked_logits_see_later_tokens():
+  model, variables = build(causal=False)
+  other = TOKENS.at[:, -1].set((TOKENS[:, -1] + 1) % V)
+  change = logits(model, variables) - logits(model, variables, other)
+  assert jnp.all(jnp.any(change[:, 0] != 0, axis=-1))
+
+
+@pytest.mark.parametrize(
+  'fields', [{'remat': 'full'}, {'remat': 'dots'}, {'unroll': 3}]
+)
+def test_execution_choices_change_nothing(fields):
+  model, variables = build()
+  other, _ = build(**fields)
+
+  chex.assert_trees_all_close(
+    loss_and_gradient(model, variables),
+    loss_and_gradient(other, variables),
+    rtol=1e-4,
+    atol=1e-5,
+  )
+
+
+def test_scan_over_layers_is_a_loop_over_blocks():
+  model, variables = build()
+  params = variables['params']
+  x = transformer.Embedding(SMALL, V).apply(
+    {'params': params['embedding']}, TOKENS
+  )
+  block = jax.jit(layers.Block(SMALL, True).apply)
+  for i in range(SMALL.num_layers):
+    own = jax.tree.map(lambda p, i=i: p[i], params['layers']['block'])
+    x = block({'params': own}, x)
+  by_hand = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
+  np.testing.assert_allclose(logits(model, variables), by_hand, atol=1e-5)
+
+
+def test_bfloat16_is_close_and_keeps_float32_parameters():
+  model, variables = build()
+  wide = logits(model, variables)
+  narrow, narrow_variables = build(dtype=jnp.bfloat16)
+  chex.assert_trees_all_equal(variables, narrow_variables)
+  ours = logits(narrow, variables)
+  assert ours.dtype == jnp.float32
+  assert 0 < jnp.abs(ours - wide).max() < 0.1 * jnp.abs(wide).max()
+
+
+def test_output_reports_one_step_of_depth():
+  model, variables = build()
+  out = model.apply(variables, TOKENS)
+  assert out.logits.shape == (B, L, V)
+  assert out.depth_logits is None and out.halting is None
+  np.testing.assert_array_equal(out.ponder, np.ones((B, L)))

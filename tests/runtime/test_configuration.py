@@ -1,0 +1,168 @@
+import json
+
+import ml_collections
+import pytest
+
+from configs import armt, common, transformer
+from reasoning_depth.runtime import configuration
+from reasoning_depth.training import experiment
+
+CONFIGS = {'transformer': transformer, 'armt': armt}
+
+
+def fresh(words='smoke'):
+  return armt.get_config(words).lock()
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('words', ['', 'smoke', 'cpu', 'gpu', 'k=3', 'k=1-8'])
+def test_every_config_builds_with_every_word(name, words):
+  c = configuration.load(f'configs/{name}.py:{words}')
+  c.mesh.data = 1
+  assert experiment.build(c).task.length
+  round_trip = ml_collections.ConfigDict(json.loads(c.to_json()))
+  assert configuration.flatten(round_trip).keys() == (
+    configuration.flatten(c).keys()
+  )
+
+
+@pytest.mark.parametrize(
+  'arg,message',
+  [
+    ('smke', "word 'smke'.*did you mean 'smoke'"),
+    ('k=', "word 'k='"),
+    ('k=two', 'k=two: allowed are k=2 or k=1-4'),
+    ('smoke=1', "word 'smoke=1'"),
+    ('layouts=masked', "did you mean 'layout'"),
+  ],
+)
+def test_words_are_parsed_strictly(arg, message):
+  with pytest.raises(ValueError, match=message):
+    transformer.get_config(arg)
+
+
+def test_words_set_the_look_ahead():
+  one, many = transformer.get_config('k=3'), transformer.get_config('k=2-4')
+  assert (one.task.look_ahead, one.task.variant) == ((3,), 'o_s')
+  assert many.task.look_ahead == (2, 3, 4)
+  assert many.task.variant == 'multi_horizon'
+  assert common.parse_arg('smoke,k=2') == {'smoke': '', 'k': '2'}
+
+
+@pytest.mark.parametrize(
+  'name,text,value',
+  [
+    ('train.num_steps', '100', 100),
+    ('train.learning_rate', '1e-4', 1e-4),
+    ('train.learning_rate', '1', 1.0),
+    ('task.look_ahead', '(1,2)', (1, 2)),
+    ('task.look_ahead', '3', (3,)),
+    ('model.parallel_residual', 'false', False),
+    ('model.dtype', 'bfloat16', 'bfloat16'),
+  ],
+)
+def test_overrides_keep_the_type(name, text, value):
+  c = fresh()
+  configuration.override(c, name, text)
+  changed = configuration.flatten(c)[name]
+  assert changed == value and type(changed) is type(value)
+
+
+@pytest.mark.parametrize(
+  'name,text,message',
+  [
+    ('train.num_step', '1', "no such field; did you mean 'train.num_steps'"),
+    ('model.memory', '1', 'no such field'),
+    ('train.num_steps', '1.5', 'whole number, such as 40'),
+    ('train.num_steps', 'many', 'whole number'),
+    ('train.num_steps', '', 'whole number'),
+    ('train.learning_rate', 'fast', 'must be a number'),
+    ('model.parallel_residual', '1', 'True or False'),
+    ('task.look_ahead', '(1,"a")', 'parentheses'),
+  ],
+)
+def test_bad_overrides_are_named(name, text, message):
+  c = fresh()
+  before = configuration.flatten(c)
+  with pytest.raises(ValueError, match=f'config.{name}.*{message}'):
+    configuration.override(c, name, text)
+  assert configuration.flatten(c) == before
+
+
+@pytest.mark.parametrize(
+  'change,message',
+  [
+    ({'task.width': 4}, 'config.task.width=4.*at least 5'),
+    ({'task.look_ahead': (0,)}, 'config.task.look_ahead=0: allowed are 1 to 8'),
+    ({'task.radius': 4}, 'config.task.radius=4'),
+    ({'task.num_states': 0}, 'config.task.num_states=0: must be at least 1'),
+    ({'model.num_heads': 3}, 'config.model.width=32.*num_heads=3'),
+    ({'model.dtype': 'float8'}, "config.model.dtype='float8'.*bfloat16"),
+    ({'model.name': 'armd'}, "config.model.name='armd'.*armt"),
+    ({'model.attention': 'flash'}, "model.attention='flash'.*cudnn"),
+    ({'model.remat': 'all'}, "model.remat='all'.*full"),
+    ({'model.positions': 'alibi'}, "model.positions='alibi'"),
+    ({'model.memory.num_heads': 3}, 'memory.key_width=8.*num_heads=3'),
+    ({'model.memory.features': 'x'}, "memory.features='x'"),
+    (
+      {'model.memory.segment_states': 4, 'model.memory.repeat_states': 0},
+      'model.memory.segment_states=4.*do not divide a sequence of 7 states',
+    ),
+    ({'model.memory.repeat_states': 2}, 'repeat_states=2'),
+    ({'train.schedule': 'linaer'}, "did you mean 'linear'"),
+    ({'train.num_steps': 15}, 'num_steps=15.*multiple of.*dispatch=10'),
+    ({'train.accumulate': 3}, 'batch_size=16.*multiple of.*accumulate=3'),
+    ({'train.ema': 1.5}, 'ema=1.5: must be at most 1'),
+    ({'eval.batch_size': 0}, 'eval.batch_size=0: must be at least 1'),
+    ({'mesh.data': 64}, 'config.mesh.data=64: there are 4 devices'),
+    ({'mesh.data': 3}, 'batch_size=16: must be a multiple of the 3 devices'),
+    ({'train.learning_rate': float('nan')}, 'learning_rate=nan: must be'),
+  ],
+)
+def test_bad_values_are_named_before_anything_compiles(change, message):
+  c = fresh('smoke')
+  c.mesh.data = 1
+  c.update_from_flattened_dict(change)
+  with pytest.raises(ValueError, match=message):
+    experiment.build(c)
+
+
+def test_every_number_field_has_a_range():
+  numbers = {
+    name
+    for words in ('', 'k=2')
+    for name, value in configuration.flatten(fresh(words)).items()
+    if isinstance(value, (int, float)) and not isinstance(value, bool)
+  }
+  # The radius is a choice, checked by the task.
+  assert numbers - set(configuration.LEAST) == {'task.radius'}
+
+
+@pytest.mark.parametrize(
+  'path,message',
+  [
+    ('configs/amrt.py', "amrt.py: no such file; did you mean 'armt'"),
+    ('configs/common.py', 'common.py: has no get_config'),
+    ('README.md', 'README.md: not a Python file'),
+  ],
+)
+def test_files_that_are_no_configs(path, message):
+  with pytest.raises(ValueError, match=message):
+    configuration.load(path)
+
+
+def test_reading_a_run_folder(tmp_path):
+  c = fresh()
+  (tmp_path / 'config.json').write_text(c.to_json())
+  back = configuration.read(tmp_path)
+  configuration.same(c, back)
+  assert back.task.look_ahead == c.task.look_ahead
+  with back.unlocked():
+    back.train.num_steps = 50
+  with pytest.raises(ValueError, match=r'num_steps=40: the run .* with 50'):
+    configuration.same(c, back)
+  (tmp_path / 'config.json').write_text('{"seed":')
+  with pytest.raises(ValueError, match='not a run folder'):
+    configuration.read(tmp_path)
+  with pytest.raises(ValueError, match='not a run folder'):
+    configuration.read(tmp_path / 'nowhere')

@@ -1,0 +1,129 @@
+import json
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import armt as armt_config
+from reasoning_depth.runtime import checkpoint, sharding
+from reasoning_depth.training import experiment, loop, state
+
+
+def small(num_steps=6, **fields):
+  c = armt_config.get_config('smoke')
+  c.mesh.data = 1
+  c.task.update(width=5, num_states=3)
+  c.model.update(num_layers=1, width=8, mlp_width=8, unroll=1)
+  c.model.memory.update(num_tokens=2, key_width=2, unroll=1)
+  c.train.update(
+    num_steps=num_steps, steps_per_dispatch=2, batch_size=4, decay_steps=6,
+    ema=0.9, **fields
+  )  # fmt: skip
+  c.eval.update(every=2, validation_samples=8, test_samples=12, batch_size=4)
+  c.checkpoint.every = 2
+  return experiment.build(c)
+
+
+def newest(exp, folder):
+  return jax.device_get(loop.restore(exp, folder))
+
+
+def lines(folder):
+  text = (folder / 'metrics.jsonl').read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def without_rates(rows):
+  return [
+    {k: v for k, v in row.items() if not k.endswith('per_second')}
+    for row in rows
+  ]
+
+
+def test_a_run_and_the_same_run_resumed(tmp_path):
+  whole = small()
+  summary = loop.train(whole, tmp_path / 'whole')
+  # Stopped after two of three dispatches, with a third under way on paper.
+  first = loop.train(small(num_steps=4), tmp_path / 'parts')
+  assert first['step'] == 4
+  folder = tmp_path / 'parts'
+  config = json.loads((folder / 'config.json').read_text())
+  config['train']['num_steps'] = 6
+  (folder / 'config.json').write_text(json.dumps(config))
+  with (folder / 'metrics.jsonl').open('a') as f:
+    f.write('{"step": 6, "split": "train", "loss": 99.0}\n{"step": 6, "sp')
+  resumed = loop.train(whole, folder)
+
+  chex.assert_trees_all_equal(
+    newest(whole, tmp_path / 'whole'), newest(whole, folder)
+  )
+  assert without_rates(lines(folder)) == without_rates(
+    lines(tmp_path / 'whole')
+  )
+  assert resumed == summary
+  # Nothing is left to do: the same command again only evaluates again.
+  assert loop.train(whole, folder) == summary
+
+  assert summary['step'] == 6 and summary['split'] == 'test'
+  assert sum(g['num_samples'] for g in summary['groups']) == 12
+  stored = json.loads((folder / 'evaluations/test.json').read_text())
+  assert stored == json.loads(json.dumps(summary))
+  rows = (folder / 'evaluations/test.jsonl').read_text().splitlines()
+  assert len(rows) == 12
+  environment = json.loads((folder / 'environment.json').read_text())
+  assert environment['packages']['jax'] == jax.__version__
+  assert list(folder.glob('events.out.tfevents.*'))
+  kept = sorted(int(p.name) for p in (folder / 'checkpoints').iterdir())
+  assert kept == [4, 6]
+
+
+def test_divergence_is_named_and_not_saved(tmp_path):
+  exp = small(learning_rate=1e30, schedule='constant')
+  with pytest.raises(loop.Diverged, match=r'step \d+: loss or gradient'):
+    loop.train(exp, tmp_path / 'run')
+  saved = list((tmp_path / 'run/checkpoints').iterdir())
+  for leaf in jax.tree.leaves(newest(exp, tmp_path / 'run')) if saved else []:
+    assert np.all(np.isfinite(leaf))
+
+
+def test_foreign_folders_are_refused_and_left_alone(tmp_path):
+  exp = small()
+  foreign = tmp_path / 'foreign'
+  foreign.mkdir()
+  (foreign / 'thesis.tex').write_text('precious')
+  with pytest.raises(ValueError, match='foreign: is there and is not a run'):
+    loop.claim(exp, foreign)
+  assert [p.name for p in foreign.iterdir()] == ['thesis.tex']
+
+  loop.claim(exp, tmp_path / 'run')
+  before = (tmp_path / 'run/config.json').read_text()
+  other = small(learning_rate=0.5)
+  with pytest.raises(ValueError, match=r'config.train.learning_rate=0.5: the'):
+    loop.claim(other, tmp_path / 'run')
+  assert (tmp_path / 'run/config.json').read_text() == before
+
+  with pytest.raises(ValueError, match='has no checkpoint yet'):
+    loop.restore(exp, tmp_path / 'run')
+  with pytest.raises(ValueError, match='workdir'):
+    loop.claim(exp, foreign / 'thesis.tex')
+
+
+def test_checkpoints_keep_the_newest(tmp_path):
+  exp = small()
+  first = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+  store = checkpoint.Checkpoints(tmp_path, keep=2)
+  assert store.latest is None
+  with pytest.raises(FileNotFoundError):
+    store.restore(first)
+  for at in (2, 4, 6):
+    store.save(at, first.replace(step=np.int32(at)))
+  store.save(6, first)  # is there already
+  store.close()
+  store = checkpoint.Checkpoints(tmp_path, keep=2)
+  abstract = checkpoint.abstract(first, sharding.replicated(exp.mesh))
+  restored = store.restore(abstract)
+  chex.assert_trees_all_equal(
+    jax.device_get(restored), jax.device_get(first.replace(step=np.int32(6)))
+  )
+  store.close()

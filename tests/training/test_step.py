@@ -1,0 +1,140 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import transformer as transformer_config
+from reasoning_depth.training import experiment, losses, state, step
+
+
+def tiny(**fields):
+  c = transformer_config.get_config('smoke,k=1')
+  c.mesh.data = 1
+  c.task.update(width=5, num_states=3, radius=1, layout='masked')
+  c.model.update(num_layers=1, width=16, mlp_width=32)
+  c.train.update(batch_size=8, warmup_steps=0, schedule='constant', **fields)
+  return experiment.build(c)
+
+
+@functools.cache
+def parts(**fields):
+  exp = tiny(**fields)
+  first = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+  run = step.make_train_step(exp.model, exp.optimizer, exp.config.train)
+  sample = functools.partial(exp.task.sample, batch_size=8)
+  return exp, first, run, sample
+
+
+KEY = state.data_key(0)
+
+
+def test_scan_over_steps_is_a_loop():
+  _, first, run, sample = parts()
+  chex.clear_trace_counter()
+  traced = jax.jit(chex.assert_max_traces(run, n=1))
+  dispatch = jax.jit(step.make_dispatch(run, sample, KEY, 3))
+  scanned, metrics = dispatch(first)
+  looped, seen = first, []
+  for i in range(3):
+    looped, m = traced(looped, jax.jit(sample)(jax.random.fold_in(KEY, i)))
+    seen.append(m)
+  assert int(scanned.step) == 3
+  chex.assert_trees_all_close(scanned, looped, rtol=1e-4, atol=1e-5)
+  chex.assert_trees_all_close(
+    metrics, jax.tree.map(lambda *x: jnp.stack(x), *seen), rtol=1e-4
+  )
+
+
+def test_accumulated_gradient_is_that_of_the_whole_batch():
+  exp, first, _, sample = parts()
+  batch = sample(KEY)
+  whole, parted = (
+    jax.jit(functools.partial(step.gradients, exp.model, num_parts=n))(
+      first.params, batch
+    )
+    for n in (1, 4)
+  )
+  chex.assert_trees_all_close(whole, parted, rtol=1e-4, atol=1e-6)
+
+
+def test_scores_by_hand():
+  _, _, _, sample = parts()
+  batch = sample(KEY)
+  rng = np.random.default_rng(0)
+  logits = rng.standard_normal((*batch.inputs.shape, 16), np.float32)
+  logits[0, np.arange(batch.inputs.shape[1]), batch.targets[0]] = 9.0
+  sums = losses.score(jnp.asarray(logits), batch)
+  loss = correct = exact = 0
+  for b in range(8):
+    asked = np.flatnonzero(batch.weights[b])
+    p = np.exp(logits[b]) / np.exp(logits[b]).sum(-1, keepdims=True)
+    loss -= sum(np.log(p[i, batch.targets[b, i]]) for i in asked)
+    hits = [logits[b, i].argmax() == batch.targets[b, i] for i in asked]
+    correct, exact = correct + sum(hits), exact + all(hits)
+  assert 1 <= exact < 8
+  np.testing.assert_allclose(sums.loss, loss, rtol=1e-4)
+  assert (sums.weight, sums.correct, sums.exact, sums.samples) == (
+    40, correct, exact, 8
+  )  # fmt: skip
+  assert sums.means()['bit_accuracy'] == pytest.approx(correct / 40)
+
+
+def test_a_batch_can_be_learnt_by_heart():
+  _, first, run, sample = parts(learning_rate=1e-2)
+  batch = sample(KEY)
+  many = jax.jit(
+    lambda s: jax.lax.scan(lambda c, _: run(c, batch), s, length=300)
+  )
+  _, metrics = many(first)
+  assert metrics.sums.exact[0] <= 3
+  assert metrics.sums.exact[-1] == 8
+
+
+def test_average_of_parameters():
+  _, first, run, sample = parts(ema=0.9)
+  new, _ = jax.jit(run)(first, sample(KEY))
+  chex.assert_trees_all_close(
+    new.best_params,
+    jax.tree.map(lambda o, n: 0.9 * o + 0.1 * n, first.params, new.params),
+    rtol=1e-5,
+  )
+  assert parts()[1].ema is None
+  assert parts()[1].best_params is parts()[1].params
+
+
+@pytest.mark.parametrize('bad', [jnp.nan, jnp.inf])
+def test_no_update_from_a_gradient_that_is_not_finite(bad):
+  _, first, run, sample = parts()
+  broken = jax.tree.map(lambda x: x, first.params)
+  kernel = broken['read_out']['logits']['kernel']
+  broken['read_out']['logits']['kernel'] = kernel.at[0, 0].set(bad)
+  before = first.replace(params=broken)
+  after, metrics = jax.jit(run)(before, sample(KEY))
+  assert not metrics.finite
+  chex.assert_trees_all_equal(after, before)
+
+
+@pytest.mark.parametrize('devices', [4])
+def test_devices_do_not_change_the_loss(devices):
+  from reasoning_depth.training import loop
+
+  losses_by_devices = []
+  for count in (1, devices):
+    exp = tiny(num_steps=5, steps_per_dispatch=5)
+    config = exp.config.copy_and_resolve_references()
+    config.mesh.data = count
+    config.eval.every = config.checkpoint.every = 5
+    exp = experiment.build(config)
+    first = jax.jit(
+      lambda exp=exp: state.init(
+        exp.model, exp.optimizer, exp.config, exp.task.length
+      ),
+      out_shardings=loop.sharding.replicated(exp.mesh),
+    )()
+    _, metrics = loop.compile_dispatch(exp, first)(first)
+    assert len(metrics.finite.sharding.device_set) == count
+    losses_by_devices.append(np.asarray(metrics.sums.loss))
+  np.testing.assert_allclose(*losses_by_devices, rtol=1e-5)

@@ -15,6 +15,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     common.gpu(c)
   if 'cpu' in words:
     common.cpu(c)
+    c.train.num_steps = 2_000
     c.model.memory.num_tokens = 8
     c.model.memory.key_width = 16
   if 'smoke' in words:

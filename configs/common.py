@@ -151,7 +151,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.eval.every = 500
   c.eval.validation_samples = 512
   c.eval.test_samples = 4_000
-  c.checkpoint.every = 1_000
+  c.checkpoint.every = 500
 
 
 def shrink(c: ml_collections.ConfigDict) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 FEATURES = ('normalised', 'plain')
 EPSILON = 1e-5
@@ -95,9 +96,19 @@ def dpfp(x: jax.Array, nu: int) -> jax.Array:
   Returns:
     [..., 2·ν·d], non-negative.
   """
-  u = jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)], axis=-1)
-  rolled = [u * jnp.roll(u, j, axis=-1) for j in range(1, nu + 1)]
-  return jnp.concatenate(rolled, axis=-1)
+  # Copies and rolls as products with 0-1 matrices, exact: as concatenations
+  # they would become a branch per element in XLA's CPU loops.
+  d = x.shape[-1]
+  eye = np.eye(2 * d)
+  signs = np.concatenate([eye[:d, :d], -eye[:d, :d]], axis=1)
+  rolls = [np.roll(eye, j, axis=1) for j in range(1, nu + 1)]
+  u = jax.nn.relu(_select(x, signs))
+  return _select(u, np.tile(eye, nu)) * _select(u, np.concatenate(rolls, 1))
+
+
+def _select(x: jax.Array, matrix: np.ndarray) -> jax.Array:
+  matrix = jnp.asarray(matrix, x.dtype)
+  return jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
 def features(config: MemoryConfig, x: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from clu import parameter_overview
 
 from reasoning_depth.evaluation import evaluate
 from reasoning_depth.runtime import (
@@ -49,8 +50,9 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
   with show.pause(first):
     started = time.monotonic()
     dispatch = compile_dispatch(exp, current)
+    parameters = parameter_overview.count_parameters(current.params)
     show.say(
-      f'{num_params(current.params):,} parameters; compiled in '
+      f'{parameters:,} parameters; compiled in '
       f'{time.monotonic() - started:.1f} s; '
       + (f'going on from step {first}' if first else f'writing to {folder}')
     )
@@ -197,11 +199,6 @@ def final_evaluation(
     rows = result.rows(config.rows)
     writer.write_rows(folder / 'evaluations' / 'test.jsonl', rows)
   return summary
-
-
-def num_params(params: Any) -> int:
-  """Number of parameters."""
-  return sum(x.size for x in jax.tree.leaves(params))
 
 
 class _Report:

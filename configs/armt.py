@@ -1,4 +1,15 @@
-"""ARMT on orbits of random rules (2508.16745, 2407.04841)."""
+"""ARMT on orbits of random rules (2508.16745, 2407.04841).
+
+  python main.py --config=configs/armt.py
+
+The default is the paper's size on look-ahead 1 to 4 in one model (its
+multi-horizon setting); `:k=2` is its O-S at one look-ahead. Neither has been
+trained to the end yet: not measured.
+
+`:cpu` (radius 1, 12 cells, 6 states): exact match 0.970 on rules never trained
+on, 0.971 of the ceiling, in 7 min 45 s on two CPU cores; one seed
+(results/cpu/armt_cpu_seed0.json).
+"""
 
 import ml_collections
 

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,7 +50,6 @@ def report(name: str, result: Mapping[str, Any], out: str | None) -> None:
   """
   record = {
     'benchmark': name,
-    'command': 'python -m reasoning_depth.bench ' + ' '.join(sys.argv[1:]),
     'environment': environment.record(),
     **result,
   }

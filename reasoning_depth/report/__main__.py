@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import rich.console
 
 from reasoning_depth import report
-from reasoning_depth.report import lines, plots, runs, tables
+from reasoning_depth.report import lines, plots, records, runs, tables
 
 _BAD_INPUT = 2
 _WIDE = 1000  # characters, more than any table takes
@@ -28,9 +28,18 @@ def main(arguments: Sequence[str]) -> int:
     type=pathlib.Path,
     help='where the plot over all runs goes (default: plots of the first)',
   )
+  parser.add_argument(
+    '--record',
+    metavar='FILE',
+    type=pathlib.Path,
+    help='a JSON file for the numbers of these runs, such as results/x.json',
+  )
   flags = parser.parse_args(arguments)
+  folders = list(dict.fromkeys(flags.runs))
   try:
-    _report(list(dict.fromkeys(flags.runs)), flags.out)
+    _report(folders, flags.out)
+    if flags.record:
+      print(records.write(folders, flags.record), file=sys.stderr)
   except (ValueError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return _BAD_INPUT

@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ PACKAGES = (
 def record() -> dict[str, Any]:
   """Everything about the surroundings that can change a result or a timing."""
   return {
+    'command': ' '.join(['python', *sys.orig_argv[1:]]),
     'python': platform.python_version(),
     'platform': platform.platform(),
     'processor': _processor(),

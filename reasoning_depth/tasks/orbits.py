@@ -149,28 +149,32 @@ class Orbits:
       look_ahead: int32 [B], the k of each sample.
     """
     B, T, W = states.shape[0], self.num_states, self.width
-    cells = states.astype(jnp.int32)
-    at = (T - 1 + look_ahead)[:, None, None]
-    answer = jnp.take_along_axis(cells, at, axis=1)[:, 0]  # [B, W]
+    if len(self.look_ahead) == 1:
+      answer = states[:, T - 1 + self.look_ahead[0]][:, None]
+    else:
+      at = (T - 1 + look_ahead)[:, None, None]
+      answer = jnp.take_along_axis(states, at, axis=1)
+    # Rows of a separator and cells; the question takes the last separator's
+    # place. One pass over the tokens, with no concatenation along the sequence.
+    rows = jnp.concatenate([states[:, :T], answer], axis=1).astype(jnp.int32)
+    rows = jnp.pad(rows, ((0, 0), (0, 0), (1, 0)), constant_values=Token.SEP)
+    ask = jnp.full((B, 1), Token.GEN, jnp.int32)
     if self.variant == 'multi_horizon':
       ask = Token.SHIFT_1 + look_ahead[:, None] - 1
-    else:
-      ask = jnp.full((B, 1), Token.GEN, jnp.int32)
-    seps = jnp.full((B, T, 1), Token.SEP, jnp.int32)
-    observed = jnp.concatenate([seps, cells[:, :T]], axis=-1).reshape(B, -1)
-    prompt = jnp.concatenate([observed, ask], axis=-1)
-    full = jnp.concatenate([prompt, answer], axis=-1)
+    position = jnp.arange(self.length)
+    full = rows.reshape(B, self.length)
+    full = jnp.where(position == T * self.block, ask, full)
     if self.causal:
-      pad = jnp.full((B, 1), Token.PAD, jnp.int32)
       inputs = full
-      targets = jnp.concatenate([full[:, 1:], pad], axis=-1)
+      targets = jnp.pad(
+        full[:, 1:], ((0, 0), (0, 1)), constant_values=Token.PAD
+      )
     else:
-      mask = jnp.full((B, W), Token.MASK, jnp.int32)
-      inputs = jnp.concatenate([prompt, mask], axis=-1)
+      inputs = jnp.where(position > T * self.block, Token.MASK, full)
       targets = full
     first = self.answer_start
-    weights = jnp.zeros(self.length).at[first : first + W].set(1.0)
-    weights = jnp.broadcast_to(weights, inputs.shape)
+    asked = (position >= first) & (position < first + W)
+    weights = jnp.broadcast_to(asked.astype(jnp.float32), inputs.shape)
     return base.Batch(inputs, targets, weights, look_ahead)
 
   @property

@@ -398,3 +398,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
   with pytest.raises(SystemExit) as stopped:
     program.main([])
   assert stopped.value.code == 2
+
+
+def test_records_keep_config_and_scores(tmp_path, capsys):
+  folder = _run(tmp_path / 'run', {1: 0.8})
+  path = tmp_path / 'results' / 'x.json'
+  assert program.main([str(folder), f'--record={path}']) == 0
+  (entry,) = json.loads(path.read_text())
+  assert entry['config'] == json.loads((folder / 'config.json').read_text())
+  (source,) = (folder / 'evaluations').glob('*.json')
+  assert entry['evaluation'] == json.loads(source.read_text())
+  capsys.readouterr()
+  empty = _run(tmp_path / 'empty', {1: 0.8})
+  (empty / 'evaluations' / source.name).unlink()
+  assert program.main([str(empty), f'--record={path}']) == 2
+  assert 'has no evaluation to record' in capsys.readouterr().err

@@ -14,7 +14,7 @@ def tiny(**fields):
   c = transformer_config.get_config('smoke,k=1')
   c.mesh.data = 1
   c.task.update(width=5, num_states=3, radius=1, layout='masked')
-  c.model.update(num_layers=1, width=16, mlp_width=32)
+  c.model.update(num_layers=1, width=16, mlp_width=32, positions='learned')
   c.train.update(batch_size=8, warmup_steps=0, schedule='constant', **fields)
   return experiment.build(c)
 
@@ -42,7 +42,12 @@ def test_scan_over_steps_is_a_loop():
     looped, m = traced(looped, jax.jit(sample)(jax.random.fold_in(KEY, i)))
     seen.append(m)
   assert int(scanned.step) == 3
-  chex.assert_trees_all_close(scanned, looped, rtol=1e-4, atol=1e-5)
+  chex.assert_trees_all_close(
+    scanned.opt_state, looped.opt_state, rtol=1e-3, atol=1e-6
+  )
+  # The gradient of a key's bias is nothing but rounding, which Adam blows up
+  # to steps of the learning rate.
+  chex.assert_trees_all_close(scanned.params, looped.params, atol=4e-3)
   chex.assert_trees_all_close(
     metrics, jax.tree.map(lambda *x: jnp.stack(x), *seen), rtol=1e-4
   )
@@ -83,7 +88,7 @@ def test_scores_by_hand():
 
 
 def test_a_batch_can_be_learnt_by_heart():
-  _, first, run, sample = parts(learning_rate=1e-2)
+  _, first, run, sample = parts(learning_rate=5e-3)
   batch = sample(KEY)
   many = jax.jit(
     lambda s: jax.lax.scan(lambda c, _: run(c, batch), s, length=300)

@@ -2,8 +2,7 @@
 
 Tokens are flattened to rows [B * L, D] around every matrix product, and the
 gradients of norm, GELU and dense layer are written by hand, in the form that
-XLA on CPU runs fastest: at the paper's size a training step takes a third of
-the time of `nn.LayerNorm` and `nn.Dense` on [B, L, D].
+XLA on CPU runs fastest; `python -m reasoning_depth.bench train_step` times it.
 """
 
 import dataclasses
@@ -92,7 +91,7 @@ layer_norm.defvjp(_norm_forward, _norm_backward)
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-  """Exact GELU, x·Φ(x), by erf: `nn.gelu`'s erfc costs three times as much."""
+  """Exact GELU, x·Φ(x), by erf, which XLA on CPU runs faster than erfc."""
   return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
@@ -114,7 +113,7 @@ def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _matmul_backward(saved, grad):
   x, kernel = saved
   if kernel.shape[0] > kernel.shape[1]:
-    # The narrow side first: a third faster in XLA's CPU products.
+    # The narrow side first: faster in XLA's CPU products.
     dkernel = jnp.einsum('nm,nk->mk', grad, x)
     dkernel = jax.lax.optimization_barrier(dkernel).T
   else:

@@ -57,6 +57,8 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
   assert loop.train(exp, folder) == summary
   chex.assert_trees_all_equal(newest(exp, folder), final)
   assert without_rates(lines(folder)) == written
+  # Nothing is left to do: the same command again only evaluates again.
+  assert loop.train(exp, folder) == summary
 
   assert summary['step'] == 6 and summary['split'] == 'test'
   assert sum(g['num_samples'] for g in summary['groups']) == 12

@@ -31,6 +31,15 @@ def parts(**fields):
 KEY = state.data_key(0)
 
 
+def without_key_bias(params):
+  """Its gradient is nothing but rounding, blown up by Adam to whole steps."""
+  params = jax.tree.map(lambda x: x, params)
+  qkv = params['layers']['block']['qkv']
+  query, _, value = jnp.split(qkv['bias'], 3, axis=-1)
+  qkv['bias'] = jnp.concatenate([query, value], axis=-1)
+  return params
+
+
 def test_scan_over_steps_is_a_loop():
   _, first, run, sample = parts()
   chex.clear_trace_counter()
@@ -45,9 +54,12 @@ def test_scan_over_steps_is_a_loop():
   chex.assert_trees_all_close(
     scanned.opt_state, looped.opt_state, rtol=1e-3, atol=1e-6
   )
-  # The gradient of a key's bias is nothing but rounding, which Adam blows up
-  # to steps of the learning rate.
-  chex.assert_trees_all_close(scanned.params, looped.params, atol=4e-3)
+  chex.assert_trees_all_close(
+    without_key_bias(scanned.params),
+    without_key_bias(looped.params),
+    rtol=1e-4,
+    atol=1e-5,
+  )
   chex.assert_trees_all_close(
     metrics, jax.tree.map(lambda *x: jnp.stack(x), *seen), rtol=1e-4
   )

@@ -56,9 +56,7 @@ def _run(overrides: list[str]) -> int:
       print(f'main.py: {error}', file=sys.stderr)
       return EXIT_DIVERGED
   else:
-    evaluator = evaluate.Evaluator(
-      exp.model, exp.task, config.eval.batch_size, exp.mesh
-    )
+    evaluator = evaluate.Evaluator(exp.model, exp.task, config, exp.mesh)
     loop.final_evaluation(exp, evaluator, loop.restore(exp, folder), folder)
   report.write(folder)
   print(report.summary(folder))

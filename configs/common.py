@@ -1,6 +1,7 @@
 """What all configs share: defaults, words after the colon, the smoke form."""
 
 import difflib
+from collections.abc import Callable
 
 import ml_collections
 
@@ -12,8 +13,17 @@ FLAGS = {
 }
 VALUES = {
   'k': 'look-ahead: k=2 for one value, k=1-4 for a range in one model',
+  'task': 'variant of the orbits task, such as o_o, cot or ro_s',
   'layout': 'causal or masked',
+  'act': 'adaptive computation: layer, model, or fixed (three times a layer)',
 }
+# The layout of a variant, where it has one only.
+LAYOUTS = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
+
+
+def at_full_size(arg: str) -> bool:
+  """Whether the words leave the size of the experiment as it is."""
+  return not parse_arg(arg).keys() & {'smoke', 'cpu'}
 
 
 def parse_arg(arg: str) -> dict[str, str]:
@@ -40,6 +50,48 @@ def parse_arg(arg: str) -> dict[str, str]:
   return words
 
 
+def build(
+  arg: str,
+  model: ml_collections.ConfigDict,
+  cpu: Callable[[ml_collections.ConfigDict], None] = lambda c: None,
+  smoke: Callable[[ml_collections.ConfigDict], None] = lambda c: None,
+  layout: str = 'causal',
+) -> ml_collections.ConfigDict:
+  """A config from the words after the colon.
+
+  Args:
+    arg: the words.
+    model: its group `model`.
+    cpu: what this config adds to the form `cpu`.
+    smoke: what it adds to the form `smoke`.
+    layout: of the task, unless a word sets it.
+
+  Raises:
+    ValueError: for a word that this config does not have.
+  """
+  words = parse_arg(arg)
+  c = base()
+  c.model = model
+  c.task.layout = layout
+  if 'gpu' in words:
+    gpu(c)
+  if 'cpu' in words:
+    _cpu(c)
+    cpu(c)
+  if 'smoke' in words:
+    _shrink(c)
+    smoke(c)
+  if 'task' in words:
+    variant(c, words['task'])
+  if 'layout' in words:
+    c.task.layout = words['layout']
+  if 'k' in words:
+    look_ahead(c, words['k'])
+  if 'act' in words:
+    act(c, words['act'])
+  return c
+
+
 def base() -> ml_collections.ConfigDict:
   """The paper's setting, without a model."""
   c = ml_collections.ConfigDict()
@@ -51,13 +103,15 @@ def base() -> ml_collections.ConfigDict:
   c.task.radius = 2  # r, cells each side
   c.task.num_states = 10  # T, observed states
   c.task.look_ahead = (1, 2, 3, 4)  # k, steps after the last observed state
-  c.task.variant = 'multi_horizon'  # or o_s, for one k
+  c.task.variant = 'multi_horizon'  # or o_s, o_o, cot, rule_cot, o_rs, …
   c.task.layout = 'causal'  # or masked
   c.task.split = 'rules'  # or classes: closed under mirror and complement
 
   c.train = ml_collections.ConfigDict()
   c.train.num_steps = 40_000  # updates
   c.train.batch_size = 256  # samples an update, over all devices
+  c.train.loss = 'softmax'  # or stablemax
+  c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
   c.train.accumulate = 1  # parts a batch goes through in
   c.train.steps_per_dispatch = 100  # updates in one call of the device
   c.train.learning_rate = 3e-4  # at the peak
@@ -96,14 +150,64 @@ def backbone() -> ml_collections.ConfigDict:
   m.width = 128  # D
   m.num_heads = 4
   m.mlp_width = 512  # hidden units
-  m.positions = 'rotary'  # or lattice (column and row), learned, none
+  m.positions = 'rotary'  # or lattice, relative, learned, none
   m.rotary_fraction = 0.25  # of the head width
   m.parallel_residual = True  # attention and MLP read the same input
+  m.norm = 'layer'  # or rms
+  m.norm_place = 'pre'  # or sandwich, post
+  m.mlp = 'gelu'  # or swiglu
+  m.mixer = 'attention'  # or mlp (over positions; masked layout)
+  m.zero_out = False  # what is added to the residual starts at zero
   m.dtype = 'float32'  # or bfloat16, of the computation
   m.remat = 'none'  # or full, dots: what the backward pass recomputes
   m.attention = 'xla'  # or cudnn
   m.unroll = 0  # layers unrolled in the scan; 0 by platform
   return m
+
+
+def segments() -> ml_collections.ConfigDict:
+  """A sequence read in pairs of states, each shown twice."""
+  m = ml_collections.ConfigDict()
+  m.segment_states = 2  # states (with separators) in a segment
+  m.repeat_states = 1  # states shown again at the start of the next one
+  m.truncate = 0  # segments that the gradient covers; 0 for all
+  m.unroll = 0  # segments unrolled in the scan; 0 by platform
+  return m
+
+
+def halting() -> ml_collections.ConfigDict:
+  """The paper's adaptive computation, turned off."""
+  m = ml_collections.ConfigDict()
+  m.kind = 'none'  # or layer, model: what repeats
+  m.rule = 'act'  # or universal, ponder, fixed
+  m.max_steps = 4  # N, repetitions at most
+  m.threshold = 0.9  # sum of halting probabilities at which a position halts
+  m.bias = 1.0  # of the halting unit at the start
+  m.cost = 3e-4  # τ, of the ponder cost in the loss
+  m.prior = 0.3  # of ponder, probability of halting at a step
+  return m
+
+
+def act(c: ml_collections.ConfigDict, text: str) -> None:
+  """Sets halting from `layer`, `model` or `fixed`."""
+  if 'halting' not in c.model:
+    raise ValueError(
+      f'word act={text}: the model {c.model.name} has no halting'
+    )
+  if text not in ('layer', 'model', 'fixed'):
+    raise ValueError(f'word act={text}: allowed are layer, model, fixed')
+  c.model.halting.kind = 'layer' if text == 'fixed' else text
+  if text == 'fixed':
+    c.model.halting.rule = 'fixed'
+    c.model.halting.max_steps = 3
+
+
+def variant(c: ml_collections.ConfigDict, text: str) -> None:
+  """Sets the variant of the task, with a layout and look-ahead it can have."""
+  c.task.variant = text
+  c.task.layout = LAYOUTS.get(text, c.task.layout)
+  if text in ('o_s', 'o_rs', 'o_sr', 'ro_s'):
+    c.task.look_ahead = c.task.look_ahead[:1]
 
 
 def look_ahead(c: ml_collections.ConfigDict, text: str) -> None:
@@ -113,7 +217,8 @@ def look_ahead(c: ml_collections.ConfigDict, text: str) -> None:
     raise ValueError(f'word k={text}: allowed are k=2 or k=1-4')
   values = tuple(range(int(first), int(last or first) + 1))
   c.task.look_ahead = values
-  c.task.variant = 'multi_horizon' if len(values) > 1 else 'o_s'
+  if c.task.variant in ('o_s', 'multi_horizon'):
+    c.task.variant = 'multi_horizon' if len(values) > 1 else 'o_s'
 
 
 def gpu(c: ml_collections.ConfigDict) -> None:
@@ -122,7 +227,7 @@ def gpu(c: ml_collections.ConfigDict) -> None:
   c.train.steps_per_dispatch = 500
 
 
-def cpu(c: ml_collections.ConfigDict) -> None:
+def _cpu(c: ml_collections.ConfigDict) -> None:
   """A lattice on which two CPU cores learn to infer rules in minutes.
 
   Radius 1, since a transformer of this size did not get far with radius 2 in
@@ -153,7 +258,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.checkpoint.every = 500
 
 
-def shrink(c: ml_collections.ConfigDict) -> None:
+def _shrink(c: ml_collections.ConfigDict) -> None:
   """The smoke form: everything small, every part of the path taken."""
   c.task.width = 8
   c.task.num_states = 6

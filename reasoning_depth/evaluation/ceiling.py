@@ -110,6 +110,11 @@ def ceiling(
   return Ceiling(*scores.T, exact)
 
 
+def seen_entries(states: np.ndarray, radius: int) -> np.ndarray:
+  """Which entries states [B, T, W] reveal, bool [B, 2**(2r+1)]."""
+  return _observe(np.asarray(states, np.uint8), radius).table != _OPEN
+
+
 def _check(rule, states, look_ahead, radius, max_cases):
   B, T, W = states.shape
   automata.check_lattice(W, radius)

@@ -6,18 +6,18 @@ number of devices changes what is measured.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from reasoning_depth.evaluation import baselines, ceiling
 from reasoning_depth.runtime import sharding
 from reasoning_depth.tasks import base, orbits
+from reasoning_depth.training import losses
 
 BLOCK = 256  # samples drawn from one key
 SPLIT_IDS = {'train': 0, 'validation': 1, 'test': 2}
@@ -77,6 +77,13 @@ def held_out(
   if with_ceiling:
     answers = states[np.arange(num_samples), task.num_states - 1 + look_ahead]
     known = _without_learning(task, rules, observed, look_ahead, answers)
+    if task.asks_rule:
+      asked = batch.group == orbits.RULE_GROUP
+      of_rule = _rule_without_learning(task, observed)
+      known = {
+        name: np.where(asked, of_rule.get(name, np.nan), values)
+        for name, values in known.items()
+      }
   return HeldOut(batch, observed, known)
 
 
@@ -88,14 +95,14 @@ def _without_learning(
   answers: np.ndarray,
 ) -> dict[str, np.ndarray]:
   """Scores [N] of the best possible predictor and of the baselines."""
-  best = ceiling.ceiling(rules, observed, look_ahead, radius=task.radius)
-  known = {
-    'ceiling_exact_match': best.exact_match,
-    'ceiling_bit_accuracy': (
-      best.prefix_bit_accuracy if task.causal else best.bit_accuracy
-    ),
-    'ceiling_is_exact': best.exact,
-  }
+  if task.variant == 'ro_s':  # who is told the rule can know everything
+    known = dict.fromkeys(_CEILING, np.ones(len(rules)))
+  else:
+    best = ceiling.ceiling(rules, observed, look_ahead, radius=task.radius)
+    bits = best.prefix_bit_accuracy if task.causal else best.bit_accuracy
+    known = dict(
+      zip(_CEILING, (best.exact_match, bits, best.exact), strict=True)
+    )
   for name, predict in baselines.PREDICTORS.items():
     right = predict(observed) == answers
     known[f'{name}_exact_match'] = right.all(-1)
@@ -103,18 +110,34 @@ def _without_learning(
   return {k: np.asarray(v, np.float64) for k, v in known.items()}
 
 
-def make_eval_step(model: nn.Module) -> Callable:
+_CEILING = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
+
+
+def _rule_without_learning(
+  task: orbits.Orbits, observed: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Best possible scores [N] where the rule is asked: unseen bits are even."""
+  seen = ceiling.seen_entries(observed, task.radius)
+  unseen = (~seen).sum(-1)
+  scores = (0.5**unseen, 1 - unseen / (2 * seen.shape[-1]), np.ones(len(seen)))
+  return dict(zip(_CEILING, scores, strict=True))
+
+
+def make_eval_step(model: nn.Module, config: Mapping[str, Any]) -> Callable:
   """A pure function (params, Batch) → (loss [B] in nats, tokens [B, L]).
 
   The loss is the mean over a sample's answer tokens; the tokens are the most
   likely ones, each given the true tokens before it where the task is causal.
+
+  Args:
+    model: maps tokens to logits.
+    config: `config.train`, for which depth step answers, by which loss.
   """
 
   def eval_step(params, batch):
-    logits = model.apply({'params': params}, batch.inputs).logits
-    entropy = optax.softmax_cross_entropy_with_integer_labels(
-      logits, batch.targets
-    )
+    output = model.apply({'params': params}, batch.inputs)
+    logits = losses.answer(output, batch, config['depth_loss'])
+    entropy = losses.cross_entropy(logits, batch.targets, config['loss'])
     asked = batch.weights > 0
     loss = jnp.mean(entropy, axis=-1, where=asked)
     return loss, logits.argmax(-1).astype(jnp.int32)
@@ -126,21 +149,26 @@ class Evaluator:
   """An evaluation step compiled once, for any number of samples."""
 
   def __init__(
-    self, model: nn.Module, task: base.Task, batch_size: int, mesh: Any
+    self,
+    model: nn.Module,
+    task: base.Task,
+    config: Mapping[str, Any],
+    mesh: Any,
   ):
     """Prepares; nothing is compiled before the first call.
 
     Args:
       model: maps tokens to logits.
       task: what is asked.
-      batch_size: samples on the devices at once; changes no result.
+      config: the whole config; of `eval.batch_size`, the samples on the devices
+        at once, no result depends.
       mesh: devices to use.
     """
     self.task = task
-    self._size = batch_size
+    self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
     self.step = jax.jit(
-      make_eval_step(model),
+      make_eval_step(model, config['train']),
       in_shardings=(sharding.replicated(mesh), self._batched),
       out_shardings=self._batched,
     )
@@ -183,16 +211,14 @@ class Result:
   tokens: np.ndarray
 
   @property
-  def right(self) -> np.ndarray:
-    """Bool [N, A]: which answer tokens are right."""
-    return self._answers(self.tokens) == self._answers(
-      self.samples.batch.targets
-    )
+  def asked(self) -> np.ndarray:
+    """Bool [N, L]: which tokens are answers."""
+    return self.samples.batch.weights > 0
 
-  def _answers(self, tokens: np.ndarray) -> np.ndarray:
-    """Answer tokens [N, A]; every sample has as many."""
-    asked = self.samples.batch.weights > 0
-    return tokens[asked].reshape(len(tokens), -1)
+  @property
+  def right(self) -> np.ndarray:
+    """Bool [N, L]: which answer tokens are right; others are False."""
+    return (self.tokens == self.samples.batch.targets) & self.asked
 
   def summary(self) -> dict[str, Any]:
     """Scores over all samples and per group, with 95 % intervals."""
@@ -209,8 +235,9 @@ class Result:
     }
 
   def _scores(self, chosen: np.ndarray) -> dict[str, Any]:
-    right = self.right[chosen]
-    exact, bits = right.all(-1), right.mean(-1)
+    right, asked = self.right[chosen], self.asked[chosen]
+    exact = (right == asked).all(-1)
+    bits = right.sum(-1) / asked.sum(-1)
     scores = {
       'num_samples': int(chosen.sum()),
       'loss': float(self.loss[chosen].mean(dtype=np.float64)),
@@ -220,7 +247,9 @@ class Result:
       'bit_accuracy_interval': mean_interval(bits),
     }
     for name, values in self.samples.known.items():
-      scores[name] = float(values[chosen].mean())
+      values = values[chosen]
+      if not np.isnan(values).any():  # not known of some of these samples
+        scores[name] = float(values.mean())
     if scores.get('ceiling_exact_match'):
       scores['share_of_ceiling'] = (
         scores['exact_match'] / scores['ceiling_exact_match']
@@ -229,19 +258,19 @@ class Result:
 
   def rows(self, count: int) -> list[dict[str, Any]]:
     """The first `count` samples, one row each."""
-    right = self.right[:count]
-    predicted = self._answers(self.tokens)[:count]
-    target = self._answers(self.samples.batch.targets)[:count]
     rows = []
-    for i in range(len(right)):
+    for i in range(min(count, len(self.tokens))):
+      asked = self.asked[i]
+      predicted = self.tokens[i][asked]
+      target = self.samples.batch.targets[i][asked]
       row = {
         'index': i,
         'group': int(self.samples.batch.group[i]),
-        'exact': bool(right[i].all()),
-        'correct': int(right[i].sum()),
-        'answers': len(right[i]),
-        'prediction': _text(predicted[i]),
-        'target': _text(target[i]),
+        'exact': bool((predicted == target).all()),
+        'correct': int((predicted == target).sum()),
+        'answers': len(target),
+        'prediction': _text(predicted),
+        'target': _text(target),
       }
       if self.samples.observed is not None:
         row['observed'] = [_text(s) for s in self.samples.observed[i]]

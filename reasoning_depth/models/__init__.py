@@ -1,12 +1,25 @@
 """How it is answered: models map tokens to logits and know no task."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from reasoning_depth.models import armt, attention, layers, memory, transformer
+from reasoning_depth.models import (
+  armt,
+  attention,
+  halting,
+  layers,
+  looped,
+  lstm,
+  mamba,
+  memory,
+  rmt,
+  transformer,
+  trm,
+)
 
 
 def make(config: Mapping[str, Any], task: Any) -> nn.Module:
@@ -27,24 +40,110 @@ def make(config: Mapping[str, Any], task: Any) -> nn.Module:
 
 def _backbone(config: Mapping[str, Any], task: Any) -> layers.Backbone:
   names = layers.Backbone.__dataclass_fields__.keys() - {'row'}
-  fields = {name: config[name] for name in names}
+  fields = {name: config[name] for name in names if name in config}
   _choose('dtype', fields['dtype'], layers.DTYPES)
   fields['dtype'] = layers.DTYPES[fields['dtype']]
-  _choose('positions', fields['positions'], layers.POSITIONS)
-  _choose('attention', fields['attention'], attention.IMPLEMENTATIONS)
-  _choose('remat', fields['remat'], layers.REMAT)
+  for field, allowed in (
+    ('positions', layers.POSITIONS),
+    ('attention', attention.IMPLEMENTATIONS),
+    ('remat', layers.REMAT),
+    ('norm', layers.NORMS),
+    ('norm_place', layers.NORM_PLACES),
+    ('mlp', layers.MLPS),
+    ('mixer', layers.MIXERS),
+  ):
+    if field in fields:
+      _choose(field, fields[field], allowed)
   if config['width'] % config['num_heads']:
     raise ValueError(
       f'width={config["width"]}: must be a multiple of '
       f'num_heads={config["num_heads"]}'
     )
   fields['unroll'] = _unroll('unroll', config, config['num_layers'])
-  return layers.Backbone(row=task.block, **fields)
+  backbone = layers.Backbone(row=task.block, **fields)
+  if backbone.norm_place == 'post' and backbone.parallel_residual:
+    raise ValueError(
+      'norm_place=post: needs parallel_residual=False, since attention and '
+      'MLP come one after the other'
+    )
+  if backbone.mixer == 'mlp' and task.causal:
+    raise ValueError('mixer=mlp: sees all positions; needs task.layout=masked')
+  return backbone
 
 
-def _transformer(config: Mapping[str, Any], task: Any) -> nn.Module:
+def _halting(config: Mapping[str, Any]) -> halting.Halting:
+  if 'halting' not in config:
+    return halting.Halting()
+  return halting.Halting(**config['halting'])
+
+
+def _block(
+  config: Mapping[str, Any], backbone: layers.Backbone, task: Any
+) -> Callable[..., nn.Module]:
+  """A transformer block, as a layer of a stack."""
+  del config
+  return functools.partial(layers.Block, backbone, task.causal)
+
+
+def _lstm(config, backbone, task) -> Callable[..., nn.Module]:
+  del config, task
+  return functools.partial(lstm.LSTMLayer, backbone)
+
+
+def _mamba(config, backbone, task) -> Callable[..., nn.Module]:
+  del task
+  return functools.partial(mamba.MambaLayer, backbone, config['state_size'])
+
+
+def _stacked(make_layer: Callable, config: Mapping[str, Any], task: Any):
+  backbone = _backbone(config, task)
   return transformer.Transformer(
-    _backbone(config, task), task.vocab_size, task.causal
+    backbone,
+    task.vocab_size,
+    make_layer(config, backbone, task),
+    _halting(config),
+    task.length,
+  )
+
+
+def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
+  """Length, stride, truncation and unrolling of segments, in tokens."""
+  m = config['memory']
+  shown, repeated = m['segment_states'], m['repeat_states']
+  states = task.length // task.block
+  if shown < 1 or not 0 <= repeated < shown:
+    raise ValueError(
+      f'memory.repeat_states={repeated}: must be from 0 to '
+      f'memory.segment_states={shown} less one'
+    )
+  if (
+    task.length % task.block
+    or shown > states
+    or (states - shown) % (shown - repeated)
+  ):
+    raise ValueError(
+      f'memory.segment_states={shown}: with memory.repeat_states={repeated} '
+      f'segments do not divide a sequence of {task.length / task.block:g} '
+      'states (the answer is one of them)'
+    )
+  count = (states - repeated) // (shown - repeated)
+  return {
+    'segment_length': shown * task.block,
+    'stride': (shown - repeated) * task.block,
+    'truncate': m['truncate'],
+    'unroll_segments': _unroll('memory.unroll', m, count),
+  }
+
+
+def _rmt(config: Mapping[str, Any], task: Any) -> nn.Module:
+  backbone = _backbone(config, task)
+  return rmt.RMT(
+    config=backbone,
+    vocab_size=task.vocab_size,
+    layer=_block(config, backbone, task),
+    num_tokens=config['memory']['num_tokens'],
+    adaptive=_halting(config),
+    **_segments(config, task),
   )
 
 
@@ -61,34 +160,49 @@ def _armt(config: Mapping[str, Any], task: Any) -> nn.Module:
         f'{wide}={per_head}: must be a multiple of '
         f'memory.num_heads={m["num_heads"]}'
       )
-  shown, repeated = m['segment_states'], m['repeat_states']
-  states = task.length // task.block
-  if shown < 1 or not 0 <= repeated < shown:
-    raise ValueError(
-      f'memory.repeat_states={repeated}: must be from 0 to '
-      f'memory.segment_states={shown} less one'
-    )
-  if shown > states or (states - shown) % (shown - repeated):
-    raise ValueError(
-      f'memory.segment_states={shown}: with memory.repeat_states={repeated} '
-      f'segments do not divide a sequence of {states} states (the answer is '
-      'one of them)'
-    )
-  stride = (shown - repeated) * task.block
-  segments = (states - repeated) // (shown - repeated)
   return armt.ARMT(
-    _backbone(config, task),
-    memory.MemoryConfig(**fields),
-    task.vocab_size,
-    task.causal,
-    segment_length=shown * task.block,
-    stride=stride,
-    truncate=m['truncate'],
-    unroll_segments=_unroll('memory.unroll', m, segments),
+    config=_backbone(config, task),
+    memory=memory.MemoryConfig(**fields),
+    vocab_size=task.vocab_size,
+    causal=task.causal,
+    adaptive=_halting(config),
+    **_segments(config, task),
   )
 
 
-MODELS = {'transformer': _transformer, 'armt': _armt}
+def _looped(config: Mapping[str, Any], task: Any) -> nn.Module:
+  backbone = _backbone(config, task)
+  return looped.Looped(
+    backbone,
+    task.vocab_size,
+    _block(config, backbone, task),
+    looped.Recurrence(**config['recurrence']),
+  )
+
+
+def _trm(config: Mapping[str, Any], task: Any) -> nn.Module:
+  if task.causal:
+    raise ValueError(
+      'name=trm: answers all cells at once; needs task.layout=masked'
+    )
+  backbone = _backbone(config, task)
+  return trm.TRM(
+    backbone,
+    task.vocab_size,
+    _block(config, backbone, task),
+    trm.TinyRecursion(**config['recursion']),
+  )
+
+
+MODELS = {
+  'transformer': functools.partial(_stacked, _block),
+  'lstm': functools.partial(_stacked, _lstm),
+  'mamba': functools.partial(_stacked, _mamba),
+  'rmt': _rmt,
+  'armt': _armt,
+  'looped': _looped,
+  'trm': _trm,
+}
 
 
 def _choose(field: str, value: str, allowed: Any) -> None:

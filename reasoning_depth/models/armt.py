@@ -7,16 +7,19 @@ Only the memories go from segment to segment, so that cell (layer, segment)
 depends on (layer - 1, segment) and (layer, segment - 1) alone.
 """
 
+import functools
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from reasoning_depth.models import base, layers, memory, transformer
+from reasoning_depth.models import halting, layers, segmented
+from reasoning_depth.models import memory as memory_lib
 
 
-class AssociativeLayer(nn.Module):
-  """Reads the layer's memory, applies a block, writes the memory.
+class ReadAndBlock(nn.Module):
+  """Adds what the memory holds, then runs a transformer block.
 
   Attributes:
     config: shape of the block.
@@ -25,26 +28,66 @@ class AssociativeLayer(nn.Module):
   """
 
   config: layers.Backbone
-  memory: memory.MemoryConfig
+  memory: memory_lib.MemoryConfig
   causal: bool
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, state: memory.Memory
-  ) -> tuple[jax.Array, memory.Memory]:
+    self,
+    x: jax.Array,
+    weights: memory_lib.Projections,
+    state: memory_lib.Memory,
+  ) -> tuple[jax.Array, None]:
+    """Hidden states [B, L + M, D] to the same."""
+    x = x + memory_lib.read(self.memory, weights, state, x)
+    return layers.Block(self.config, self.causal, name='block')(x)
+
+
+class AssociativeLayer(nn.Module):
+  """Reads the layer's memory, applies a block, writes the memory.
+
+  With halting of kind 'layer', read and block repeat; the memory is written
+  once, from the blended states.
+
+  Attributes:
+    config: shape of the block.
+    memory: choices of the associative memory.
+    causal: whether attention sees earlier tokens of the segment only.
+    adaptive: what repeats, and until when.
+    num_steps: repetitions at most.
+  """
+
+  config: layers.Backbone
+  memory: memory_lib.MemoryConfig
+  causal: bool
+  adaptive: halting.Halting = halting.Halting()
+  num_steps: int = 1
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, state: memory_lib.Memory
+  ) -> tuple[jax.Array, tuple[memory_lib.Memory, halting.Usage]]:
     """Hidden states [B, L + M, D] and memory to the same, one segment on."""
     weights = self._projections(x.shape[-1])
-    x = x + memory.read(self.memory, weights, state, x)
-    x = layers.Block(self.config, self.causal, name='block')(x)
+    body = functools.partial(
+      ReadAndBlock, self.config, self.memory, self.causal
+    )
+    if self.adaptive.kind == 'layer':
+      x, _, usage = halting.Adaptive(
+        body, self.adaptive, self.num_steps, name='adaptive'
+      )(x, None, weights, state)
+    else:
+      x, _ = body(name='step')(x, weights, state)
+      usage = halting.single_pass(x.shape[:2])
     tokens = x[:, -self.memory.num_tokens :]
-    return x, memory.write(self.memory, weights, state, tokens)
+    return x, (memory_lib.write(self.memory, weights, state, tokens), usage)
 
-  def _projections(self, width: int) -> memory.Projections:
+  def _projections(self, width: int) -> memory_lib.Projections:
     c = self.memory
     normal = nn.initializers.lecun_normal()
     zeros = nn.initializers.zeros
     strengths = width if c.gating else c.num_heads
-    return memory.Projections(
+    return memory_lib.Projections(
       query=self.param('query', normal, (width, c.key_width)),
       key=self.param('key', normal, (width, c.key_width)),
       value=self.param('value', zeros, (width, width)),
@@ -53,17 +96,80 @@ class AssociativeLayer(nn.Module):
     )
 
 
-class Segment(nn.Module):
-  """All layers over one segment; the body of the scan over segments."""
+class MemoryStack(nn.Module):
+  """All layers over one segment.
+
+  With halting of kind 'model', the stack repeats over the memory as it was
+  before the segment; only the last repetition's writes stay.
+
+  Attributes:
+    config: shape of the stack of blocks.
+    memory: choices of the associative memory.
+    causal: whether attention sees earlier tokens of the segment only.
+    adaptive: what repeats, and until when.
+    num_steps: repetitions at most.
+  """
 
   config: layers.Backbone
-  memory: memory.MemoryConfig
+  memory: memory_lib.MemoryConfig
   causal: bool
+  adaptive: halting.Halting = halting.Halting()
+  num_steps: int = 1
 
   @nn.compact
   def __call__(
-    self, states: memory.Memory, segment: tuple[jax.Array, jax.Array]
-  ) -> tuple[memory.Memory, jax.Array]:
+    self, x: jax.Array, states: memory_lib.Memory
+  ) -> tuple[jax.Array, tuple[memory_lib.Memory, halting.Usage]]:
+    """Hidden states [B, L + M, D] and stacked memories to the same."""
+    c = self.config
+    if self.adaptive.kind == 'model':
+      body = functools.partial(_Whole, c, self.memory, self.causal)
+      x, states, usage = halting.Adaptive(
+        body, self.adaptive, self.num_steps, name='adaptive'
+      )(x, states, states)
+      return x, (states, usage)
+    x, (states, usage) = nn.scan(
+      layers.remat(AssociativeLayer, c.remat),
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      length=c.num_layers,
+      unroll=c.unroll,
+    )(
+      c, self.memory, self.causal, self.adaptive, self.num_steps, name='layers'
+    )(x, states)
+    return x, (states, halting.average(usage))
+
+
+class _Whole(nn.Module):
+  """A stack as the body of `halting.Adaptive`."""
+
+  config: layers.Backbone
+  memory: memory_lib.MemoryConfig
+  causal: bool
+
+  @nn.compact
+  def __call__(self, x, states):
+    stack = MemoryStack(self.config, self.memory, self.causal, name='stack')
+    x, (states, _) = stack(x, states)
+    return x, states
+
+
+class Segment(nn.Module):
+  """A segment with its memory tokens; the body of the scan over segments.
+
+  Attributes: as of `MemoryStack`.
+  """
+
+  config: layers.Backbone
+  memory: memory_lib.MemoryConfig
+  causal: bool
+  adaptive: halting.Halting = halting.Halting()
+  num_steps: int = 1
+
+  @nn.compact
+  def __call__(
+    self, states: memory_lib.Memory, segment: tuple[jax.Array, jax.Array]
+  ) -> tuple[memory_lib.Memory, tuple[jax.Array, halting.Usage]]:
     """Reads a segment.
 
     Args:
@@ -72,9 +178,8 @@ class Segment(nn.Module):
         the memory stops here.
 
     Returns:
-      the new memories and the hidden states [B, L, D].
+      the new memories, the hidden states [B, L, D] and the usage.
     """
-    c = self.config
     x, cut = segment
     B, L, D = x.shape
     states = jax.tree.map(
@@ -87,90 +192,32 @@ class Segment(nn.Module):
     )
     tokens = jnp.broadcast_to(tokens.astype(x.dtype), (B, *tokens.shape))
     x = jnp.concatenate([x, tokens], axis=1)
-    x, states = nn.scan(
-      layers.remat(AssociativeLayer, c.remat),
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      length=c.num_layers,
-      unroll=c.unroll,
-    )(c, self.memory, self.causal, name='layers')(x, states)
-    return states, x[:, :L]
+    x, (states, usage) = MemoryStack(
+      self.config, self.memory, self.causal, self.adaptive, self.num_steps,
+      name='stack',
+    )(x, states)  # fmt: skip
+    usage = usage.replace(steps=usage.steps[:, :L], cost=usage.cost[:, :L])
+    return states, (x[:, :L], usage)
 
 
-class ARMT(nn.Module):
-  """Embedding, scan over segments, final norm, read-out.
+class ARMT(segmented.SegmentModel, kw_only=True):
+  """Associative recurrent memory transformer; see `segmented.SegmentModel`.
 
   Attributes:
-    config: shape of the stack of blocks.
     memory: choices of the associative memory.
-    vocab_size: V.
     causal: whether attention sees earlier tokens of the segment only.
-    segment_length: tokens in a segment.
-    stride: tokens from one segment's start to the next; below segment_length,
-      the end of a segment is read again at the start of the next ('repeat
-      state'), and a token's logits come from the last segment that adds it.
-    truncate: the gradient through the memory covers this many segments,
-      counted from the last; 0 for all.
-    unroll_segments: segments per iteration of the scan.
   """
 
-  config: layers.Backbone
-  memory: memory.MemoryConfig
-  vocab_size: int
+  memory: memory_lib.MemoryConfig
   causal: bool
-  segment_length: int
-  stride: int
-  truncate: int = 0
-  unroll_segments: int = 1
 
-  @nn.compact
-  def __call__(
-    self,
-    tokens: jax.Array,
-    *,
-    depth: int | None = None,
-    deterministic: bool = True,
-  ) -> base.Output:
-    """int32 [B, L] to logits; `depth` and `deterministic` have no effect.
+  def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
+    """See `segmented.SegmentModel`."""
+    return Segment, (self.config, self.memory, self.causal, self.adaptive)
 
-    Raises:
-      ValueError: where the segments do not cover L tokens exactly.
-    """
-    del depth, deterministic
+  def first_memory(self, batch_size: int) -> memory_lib.Memory:
+    """Empty memories of all layers, stacked along axis 0."""
     c = self.config
-    starts = segment_starts(tokens.shape[1], self.segment_length, self.stride)
-    windows = starts[:, None] + np.arange(self.segment_length)  # [S, L]
-    x = transformer.Embedding(c, self.vocab_size, name='embedding')(
-      tokens[:, windows].swapaxes(0, 1)
-    )  # [S, B, L, D]
-    S, B, L, D = x.shape
-    ends = S - np.arange(S)
-    cuts = (ends % self.truncate == 0) if self.truncate else np.zeros(S, bool)
-    empty = memory.init(self.memory, B, D, jnp.promote_types(x.dtype, 'f4'))
-    states = jax.tree.map(lambda s: jnp.stack([s] * c.num_layers), empty)
-    _, x = nn.scan(
-      Segment,
-      variable_broadcast='params',
-      split_rngs={'params': False},
-      unroll=self.unroll_segments,
-    )(c, self.memory, self.causal, name='segment')(states, (x, cuts))
-    head = x[0, :, : L - self.stride]
-    tail = x[:, :, L - self.stride :].swapaxes(0, 1).reshape(B, -1, D)
-    x = jnp.concatenate([head, tail], axis=1)
-    logits = transformer.ReadOut(self.vocab_size, name='read_out')(x)
-    return base.plain_output(logits)
-
-
-def segment_starts(length: int, segment: int, stride: int) -> np.ndarray:
-  """First token of each segment, int [S].
-
-  Raises:
-    ValueError: where segments of this length and stride do not cover the
-      sequence exactly.
-  """
-  if segment > length or (length - segment) % stride:
-    raise ValueError(
-      f'segments of {segment} tokens every {stride} do not cover a sequence '
-      f'of {length} tokens exactly'
-    )
-  return np.arange(0, length - segment + 1, stride)
+    dtype = jnp.promote_types(c.dtype, jnp.float32)
+    empty = memory_lib.init(self.memory, batch_size, c.width, dtype)
+    return jax.tree.map(lambda s: jnp.stack([s] * c.num_layers), empty)

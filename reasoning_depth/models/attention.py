@@ -8,6 +8,7 @@ go in blocks, each against the keys up to its own end alone.
 
 import functools
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
   )
 
 
-def rotary(x: jax.Array, angles: np.ndarray) -> jax.Array:
+def rotary(x: jax.Array, angles: np.ndarray | jax.Array) -> jax.Array:
   """Turns pairs of features of queries or keys by their positions.
 
   Args:
@@ -46,9 +47,11 @@ def rotary(x: jax.Array, angles: np.ndarray) -> jax.Array:
     angles: [L, pairs]; features past 2 * pairs are left alone.
   """
   width, pairs = x.shape[-1], angles.shape[-1]
-  cos, sin = np.ones((len(angles), width)), np.zeros((len(angles), width))
-  cos[:, : 2 * pairs] = np.tile(np.cos(angles), 2)
-  sin[:, : 2 * pairs] = np.tile(np.sin(angles), 2)
+  library = np if isinstance(angles, np.ndarray) else jnp
+  rest = [(0, 0), (0, width - 2 * pairs)]
+  cos = library.tile(library.cos(angles), 2)
+  cos = library.pad(cos, rest, constant_values=1)
+  sin = library.pad(library.tile(library.sin(angles), 2), rest)
   # A signed permutation brings each feature its partner. As slices and a
   # concatenation it would become a branch per element in XLA's CPU loops.
   turn = np.zeros((width, width))
@@ -59,8 +62,45 @@ def rotary(x: jax.Array, angles: np.ndarray) -> jax.Array:
   return x * cos + partner * sin
 
 
+def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
+  """What a learned bias by relative place adds to the scores (2103.14030).
+
+  Places are on a lattice of rows of one separator and row - 1 cells; the table
+  has an entry for each distance in rows and, around the circle, in columns.
+  Separators are apart: seen from a cell, from a separator, or seeing a cell.
+
+  Args:
+    table: [H, 2·R - 1, row + 2], R the rows that `length` tokens begin.
+    length: L.
+    row: tokens in a row.
+
+  Returns:
+    [H, L, L], from queries to keys.
+  """
+  R, W = -(-length // row), row - 1
+  here, there = np.arange(R)[:, None], np.arange(R)[None]
+  down = there - here + R - 1
+  here, there = np.arange(row)[:, None], np.arange(row)[None]
+  across = (there - here) % W
+  across = np.where(here == 0, W + 1, np.where(there == 0, W, across))
+  across[0, 0] = W + 2
+  # Spread over pairs of rows and of columns by products with 0-1 matrices:
+  # gathers have a slow gradient on XLA's CPU.
+  bias = jnp.einsum(
+    'hdc,dij,ckl->hikjl', table, np.eye(2 * R - 1, dtype=table.dtype)[:, down],
+    np.eye(W + 3, dtype=table.dtype)[:, across],
+    precision=jax.lax.Precision.HIGHEST,
+  )  # fmt: skip
+  return bias.reshape(-1, R * row, R * row)[:, :length, :length]
+
+
 def attend(
-  q: jax.Array, k: jax.Array, v: jax.Array, causal: bool, implementation: str
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  causal: bool,
+  implementation: str,
+  bias: jax.Array | None = None,
 ) -> jax.Array:
   """Softmax attention, scores scaled by 1/√(D/H).
 
@@ -70,6 +110,7 @@ def attend(
     v: as q.
     causal: whether a position sees only itself and those before it.
     implementation: 'xla', or 'cudnn' (NVIDIA GPUs, bfloat16).
+    bias: [H, L, L] added to the scaled scores, or None.
 
   Returns:
     as q.
@@ -77,15 +118,16 @@ def attend(
   if implementation == 'cudnn':
     q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
     out = jax.nn.dot_product_attention(
-      q, k, v, is_causal=causal, implementation='cudnn'
-    )
+      q, k, v, None if bias is None else bias[None].astype(q.dtype),
+      is_causal=causal, implementation='cudnn',
+    )  # fmt: skip
     return jnp.swapaxes(out, 1, 2)
-  return _attend(q, k, v, causal)
+  return _attend(q, k, v, bias, causal)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _attend(q, k, v, causal):
-  return _attend_forward(q, k, v, causal)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _attend(q, k, v, bias, causal):
+  return _attend_forward(q, k, v, bias, causal)[0]
 
 
 def _blocks(length: int, causal: bool) -> list[tuple[int, int]]:
@@ -95,7 +137,7 @@ def _blocks(length: int, causal: bool) -> list[tuple[int, int]]:
   return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def _attend_forward(q, k, v, causal):
+def _attend_forward(q, k, v, bias, causal):
   L, width = q.shape[-2:]
   q = q * width**-0.5
   outs, exps, inverses = [], [], []
@@ -104,6 +146,8 @@ def _attend_forward(q, k, v, causal):
       'bhqd,bhkd->bhqk', q[:, :, a:b], k[:, :, :b],
       preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
     )  # fmt: skip
+    if bias is not None:
+      scores = scores + bias[:, a:b, :b]
     if causal:
       seen = np.arange(b) <= np.arange(a, b)[:, None]
       scores = jnp.where(seen, scores, _MASKED)
@@ -115,30 +159,99 @@ def _attend_forward(q, k, v, causal):
     exps.append(exp)
     inverses.append(inverse.astype(v.dtype))
   out = jnp.concatenate(outs, 2)
-  return out, (q, k, v, out, exps, jnp.concatenate(inverses, 2))
+  saved = (q, k, v, bias, out, exps, jnp.concatenate(inverses, 2))
+  return out, saved
 
 
 def _attend_backward(causal, saved, grad):
-  q, k, v, out, exps, inverse = saved
+  q, k, v, bias, out, exps, inverse = saved
   L, width = q.shape[-2:]
   grad = grad * inverse
   delta = (grad * out).sum(-1, keepdims=True)
   grad_t, q_t = jnp.swapaxes(grad, 2, 3), jnp.swapaxes(q, 2, 3)
   dqs, dk_t, dv_t = [], None, None
+  dbias = None if bias is None else jnp.zeros_like(bias)
   # The last block sees every key, so it starts the sums over blocks.
   for (a, b), exp in reversed(list(zip(_blocks(L, causal), exps, strict=True))):
     dexp = jnp.einsum('bhqd,bhkd->bhqk', grad[:, :, a:b], v[:, :, :b])
     dscores = exp * (dexp - delta[:, :, a:b])
+    if bias is not None:
+      # The sum over the batch as a product: XLA on CPU is slow at sums over
+      # the first axis.
+      rows = dscores.astype(bias.dtype).reshape(len(dscores), -1)
+      over_batch = jnp.ones((1, len(dscores)), bias.dtype) @ rows
+      dbias = dbias.at[:, a:b, :b].set(over_batch.reshape(dscores.shape[1:]))
     dqs.insert(0, jnp.einsum('bhqk,bhkd->bhqd', dscores, k[:, :, :b]))
     dv = jnp.einsum('bhdq,bhqk->bhdk', grad_t[..., a:b], exp)
     dk = jnp.einsum('bhdq,bhqk->bhdk', q_t[..., a:b], dscores)
     dv_t = dv if dv_t is None else dv_t.at[..., :b].add(dv)
     dk_t = dk if dk_t is None else dk_t.at[..., :b].add(dk)
   dq = jnp.concatenate(dqs, 2) * width**-0.5
-  return dq, jnp.swapaxes(dk_t, 2, 3), jnp.swapaxes(dv_t, 2, 3)
+  return dq, jnp.swapaxes(dk_t, 2, 3), jnp.swapaxes(dv_t, 2, 3), dbias
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
+
+
+@flax.struct.dataclass
+class Cache:
+  """Keys and values of the tokens so far, to decode step by step.
+
+  Attributes:
+    keys: [B, H, length, D/H], turned by their positions.
+    values: as keys.
+    position: int32, number of tokens in the cache.
+  """
+
+  keys: jax.Array
+  values: jax.Array
+  position: jax.Array
+
+
+def empty_cache(shape: tuple[int, int, int, int], dtype) -> Cache:
+  """Cache of [B, H, length, D/H]."""
+  zeros = jnp.zeros(shape, dtype)
+  return Cache(zeros, zeros, jnp.zeros((), jnp.int32))
+
+
+def attend_cached(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  angles: np.ndarray | None,
+  bias: jax.Array | None,
+  cache: Cache,
+) -> tuple[jax.Array, Cache]:
+  """Causal attention of new tokens to the cache and to each other.
+
+  Args:
+    q: [B, H, n, D/H] queries of the n new tokens, not turned yet.
+    k: their keys.
+    v: their values.
+    angles: [length, pairs] of the whole sequence, or None.
+    bias: [H, length, length] of the whole sequence, or None.
+    cache: the tokens before them; the new ones must fit.
+
+  Returns:
+    [B, H, n, D/H] and the cache with the new tokens.
+  """
+  n, length = q.shape[2], cache.keys.shape[2]
+  at = cache.position
+  if angles is not None:
+    here = jax.lax.dynamic_slice_in_dim(jnp.asarray(angles, jnp.float32), at, n)
+    q, k = rotary(q, here), rotary(k, here)
+  keys = jax.lax.dynamic_update_slice_in_dim(cache.keys, k, at, 2)
+  values = jax.lax.dynamic_update_slice_in_dim(cache.values, v, at, 2)
+  scores = jnp.einsum(
+    'bhqd,bhkd->bhqk', q * q.shape[-1] ** -0.5, keys,
+    preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
+  )  # fmt: skip
+  if bias is not None:
+    scores = scores + jax.lax.dynamic_slice_in_dim(bias, at, n, 1)
+  seen = jnp.arange(length) <= at + jnp.arange(n)[:, None]
+  weights = jax.nn.softmax(jnp.where(seen, scores, _MASKED)).astype(v.dtype)
+  out = jnp.einsum('bhqk,bhkd->bhqd', weights, values)
+  return out, Cache(keys, values, at + n)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

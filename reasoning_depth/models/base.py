@@ -2,7 +2,6 @@
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 
 
 @flax.struct.dataclass
@@ -14,14 +13,14 @@ class Output:
     depth_logits: float32 [N, B, L, V] where each depth step is read out.
     halting: float32 [N, B, L], the weight of each depth step.
     ponder: float32 [B, L], expected number of depth steps.
+    executed: float32 scalar, depth steps that were run, the same for every
+      position; at least the mean of `ponder`, apart from rounding.
+    penalty: float32 scalar, what the model adds to the loss for its compute.
   """
 
   logits: jax.Array
   depth_logits: jax.Array | None
   halting: jax.Array | None
   ponder: jax.Array
-
-
-def plain_output(logits: jax.Array) -> Output:
-  """Output of a model that takes one depth step everywhere."""
-  return Output(logits, None, None, jnp.ones(logits.shape[:2], jnp.float32))
+  executed: jax.Array
+  penalty: jax.Array

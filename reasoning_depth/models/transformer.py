@@ -1,10 +1,18 @@
-"""A GPT-NeoX-shaped transformer."""
+"""Embedding, a stack of layers, read-out: a GPT-NeoX-shaped transformer.
+
+The stack takes any layer (x [B, L, D], state) → (x, state): transformer blocks
+here, LSTM and Mamba layers in files of their own.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, layers
+from reasoning_depth.models import base, halting, layers
 
 
 class Embedding(nn.Module):
@@ -12,59 +20,147 @@ class Embedding(nn.Module):
 
   config: layers.Backbone
   vocab_size: int
+  max_length: int = 0  # rows of learned positions; 0 for those of the input
 
   @nn.compact
-  def __call__(self, tokens: jax.Array) -> jax.Array:
-    """int32 [..., L] to [..., L, D]."""
+  def __call__(self, tokens: jax.Array, position: Any = 0) -> jax.Array:
+    """Embeds tokens.
+
+    Args:
+      tokens: int32 [..., L], or float [..., L, V] weights of all tokens.
+      position: place of the first token in the sequence.
+
+    Returns:
+      [..., L, D].
+    """
     c = self.config
     init = nn.initializers.normal(layers.EMBED_STD)
-    x = nn.Embed(self.vocab_size, c.width, embedding_init=init, name='tokens')(
-      tokens
+    embed = nn.Embed(
+      self.vocab_size, c.width, embedding_init=init, name='tokens'
     )
+    if jnp.issubdtype(tokens.dtype, jnp.floating):
+      return (tokens @ embed.embedding).astype(c.dtype)
+    x = embed(tokens)
     if c.positions == 'learned':
-      x = x + self.param('positions', init, (tokens.shape[-1], c.width))
+      length = self.max_length or tokens.shape[-1]
+      table = self.param('positions', init, (length, c.width))
+      x = x + jax.lax.dynamic_slice_in_dim(table, position, tokens.shape[-1])
     return x.astype(c.dtype)
 
 
 class ReadOut(nn.Module):
-  """Final norm and projection to logits."""
+  """Final norm and projection to logits.
+
+  Attributes:
+    vocab_size: V.
+    norm: 'layer', 'rms', or 'none' where hidden states are normed already.
+  """
 
   vocab_size: int
+  norm: str = 'layer'
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """[B, L, D] to float32 [B, L, V]."""
-    B, L, D = x.shape
-    x = layers.Norm(name='norm')(x.reshape(B * L, D))
+    """[..., L, D] to float32 [..., L, V]."""
+    shape = x.shape
+    x = x.reshape(-1, shape[-1])
+    if self.norm != 'none':
+      x = layers.make_norm(self.norm, 'norm')(x)
     x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
-    return x.reshape(B, L, -1).astype(jnp.float32)
+    return x.reshape(*shape[:-1], -1).astype(jnp.float32)
+
+
+class Stack(nn.Module):
+  """Layers of one kind, one after another.
+
+  Attributes:
+    config: gives the number of layers, remat and unroll.
+    layer: makes a layer, by name.
+    adaptive: what repeats, each layer or the whole stack, and until when.
+  """
+
+  config: layers.Backbone
+  layer: Callable[..., nn.Module]
+  adaptive: halting.Halting = halting.Halting()
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, states: Any = None, num_steps: int | None = None
+  ) -> tuple[jax.Array, Any, halting.Usage]:
+    """Runs all layers.
+
+    Args:
+      x: [B, L, D].
+      states: of the layers, stacked along axis 0, to decode step by step.
+      num_steps: repetitions at most; None for the config's.
+
+    Returns:
+      [B, L, D], the new states, and the usage, averaged over layers.
+    """
+    c = self.config
+    num_steps = num_steps or self.adaptive.max_steps
+    if self.adaptive.kind == 'model':
+      body = functools.partial(_Whole, c, self.layer)
+      x, _, usage = halting.Adaptive(
+        body, self.adaptive, num_steps, name='adaptive'
+      )(x, None)
+      return x, None, usage
+    x, (states, usage) = nn.scan(
+      layers.remat(_Layer, c.remat),
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      length=c.num_layers,
+      unroll=c.unroll,
+    )(self.layer, self.adaptive, num_steps, name='layers')(x, states)
+    return x, states, halting.average(usage)
+
+
+class _Whole(nn.Module):
+  """A stack as the body of `halting.Adaptive`."""
+
+  config: layers.Backbone
+  layer: Callable[..., nn.Module]
+
+  @nn.compact
+  def __call__(self, x):
+    return Stack(self.config, self.layer, name='stack')(x)[0], None
 
 
 class _Layer(nn.Module):
-  """A block in the form that `nn.scan` wants."""
+  """A layer in the form that `nn.scan` wants."""
 
-  config: layers.Backbone
-  causal: bool
+  layer: Callable[..., nn.Module]
+  adaptive: halting.Halting
+  num_steps: int
 
   @nn.compact
-  def __call__(self, x, _):
-    return layers.Block(self.config, self.causal, name='block')(x), None
+  def __call__(self, x, state):
+    if self.adaptive.kind != 'layer':
+      x, state = self.layer(name='block')(x, state)
+      return x, (state, halting.single_pass(x.shape[:2]))
+    x, _, usage = halting.Adaptive(
+      self.layer, self.adaptive, self.num_steps, name='adaptive'
+    )(x, None)
+    return x, (None, usage)
 
 
 class Transformer(nn.Module):
-  """Embedding, stack of blocks, final norm, read-out.
+  """A model of one stack.
 
   Attributes:
-    config: shape of the stack of blocks.
+    config: shape of the stack.
     vocab_size: V.
-    causal: whether attention sees earlier tokens only.
+    layer: makes a layer, by name.
+    adaptive: what repeats, and until when.
+    max_length: tokens that learned positions are made for; 0 for the input's.
   """
 
   config: layers.Backbone
   vocab_size: int
-  causal: bool
+  layer: Callable[..., nn.Module]
+  adaptive: halting.Halting = halting.Halting()
+  max_length: int = 0
 
-  @nn.compact
   def __call__(
     self,
     tokens: jax.Array,
@@ -72,16 +168,63 @@ class Transformer(nn.Module):
     depth: int | None = None,
     deterministic: bool = True,
   ) -> base.Output:
-    """int32 [B, L] to logits; `depth` and `deterministic` have no effect."""
-    del depth, deterministic
+    """int32 [B, L] to logits.
+
+    Args:
+      tokens: the sequence.
+      depth: repetitions at most, where there are any; None for the config's.
+      deterministic: has no effect.
+    """
+    del deterministic
+    return self._run(tokens, None, depth)[0]
+
+  def decode(self, tokens: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    """Logits [B, n, V] of n tokens that follow those in the state.
+
+    Args:
+      tokens: int32 [B, n].
+      state: from `init_state`, or as returned by the call before.
+
+    Raises:
+      ValueError: for a model that repeats; its state would be one a step.
+    """
+    if self.adaptive.kind != 'none':
+      raise ValueError('decode: not for models with halting')
+    output, state = self._run(tokens, state, None)
+    return output.logits, state
+
+  def init_state(self, batch_size: int, length: int) -> Any:
+    """State before the first token, for sequences of up to `length` tokens."""
+    one = self.layer(parent=None).init_state(batch_size, length)
+    stacked = jax.tree.map(
+      lambda s: jnp.stack([s] * self.config.num_layers), one
+    )
+    return jnp.zeros((), jnp.int32), stacked
+
+  @nn.compact
+  def _run(self, tokens, state, depth):
     c = self.config
-    x = Embedding(c, self.vocab_size, name='embedding')(tokens)
-    x, _ = nn.scan(
-      layers.remat(_Layer, c.remat),
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      length=c.num_layers,
-      unroll=c.unroll,
-    )(c, self.causal, name='layers')(x, None)
-    logits = ReadOut(self.vocab_size, name='read_out')(x)
-    return base.plain_output(logits)
+    position, states = (0, None) if state is None else state
+    x = Embedding(c, self.vocab_size, self.max_length, name='embedding')(
+      tokens, position
+    )
+    x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
+      x, states, depth
+    )
+    logits = ReadOut(self.vocab_size, c.norm, name='read_out')(x)
+    state = None if state is None else (position + tokens.shape[1], states)
+    return output(logits, self.adaptive, usage), state
+
+
+def output(
+  logits: jax.Array, config: halting.Halting, usage: halting.Usage
+) -> base.Output:
+  """Output of a model that is read out once."""
+  return base.Output(
+    logits=logits,
+    depth_logits=None,
+    halting=None,
+    ponder=usage.steps,
+    executed=usage.executed,
+    penalty=config.cost * usage.cost.mean(),
+  )

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning_depth.tasks import base, orbits
+from reasoning_depth.tasks import base, groups, orbits
 
-TASKS = {'orbits': orbits.Orbits}
+TASKS = {'groups': groups.Groups, 'orbits': orbits.Orbits}
 
 
 def make(config: Mapping[str, Any]) -> base.Task:

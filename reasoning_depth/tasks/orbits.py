@@ -1,9 +1,19 @@
 """Questions about orbits: see some states, predict the state k steps ahead.
 
-Variants, by how the question is put:
+Variants, by what is asked. s is an observed state, x(k) the state k steps after
+the last one, K the largest look-ahead::
 
-- `o_s`: one look-ahead k for all samples (the paper's O-S).
-- `multi_horizon`: each sample has its own k, told by a shift token.
+  o_s            SEP s … SEP s  GEN x(k)                  one k for all samples
+  multi_horizon  SEP s … SEP s  SHIFT_k x(k)              a k for each sample
+  o_o            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K)     all at once
+  cot            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K) EOS  one by one
+  rule_cot       SEP s … SEP s  GEN rule SEP x(1) … SEP x(K) EOS
+  o_rs           SEP s … SEP s  GEN rule SEP x(k)
+  o_sr           SEP s … SEP s  GEN x(k) SEP rule
+  ro_s           RULE rule SEP s … SEP s  GEN x(k)
+
+Everything stands in rows of one separator and W cells, so that all variants
+split into segments; a rule is filled up with PAD to whole rows.
 
 Layouts, by how the answer is given. With W = 3 cells, T = 2 observed states
 010 and 110, and the answer 001 at look-ahead 1::
@@ -15,15 +25,20 @@ Layouts, by how the answer is given. With W = 3 cells, T = 2 observed states
            targets  SEP 0 1 0  SEP 1 1 0  GEN  0    0    1
            weights   0  0 0 0   0  0 0 0   0   1    1    1
 
-With `multi_horizon`, GEN is replaced by the token of the sample's look-ahead,
-so that both variants have the same length and split into the same segments.
+A rule that is asked for is shown as RULE tokens in both layouts, so that no
+state is predicted from true bits of the rule; only in `rule_cot` it is spoken.
+
+Training weighs all that is asked. Held-out samples are asked for one thing
+each, by their group: the state at look-ahead k, or the rule (group 0).
 """
 
 import dataclasses
 import enum
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from reasoning_depth.tasks import automata, base
 
@@ -44,9 +59,25 @@ class Token(enum.IntEnum):
 
 MAX_LOOK_AHEAD = 8
 VOCAB_SIZE = Token.SHIFT_1 + MAX_LOOK_AHEAD
-VARIANTS = ('o_s', 'multi_horizon')
 LAYOUTS = ('causal', 'masked')
 SPLITS = ('rules', 'classes')
+# Rows after the observed states: 'one' state, 'all' states up to K, 'rule'.
+VARIANTS = {
+  'o_s': ('one',),
+  'multi_horizon': ('one',),
+  'o_o': ('all',),
+  'cot': ('all',),
+  'rule_cot': ('rule', 'all'),
+  'o_rs': ('rule', 'one'),
+  'o_sr': ('one', 'rule'),
+  'ro_s': ('one',),
+}
+LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
+ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
+RULE_GROUP = 0  # group of the samples that are asked for the rule
+# What a position asks for: the state at look-ahead 1 to 8, the rule, the state
+# at the sample's own look-ahead, the end of what is spoken, or nothing.
+_NOTHING, _ONE, _STOP = -1, 100, 101
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +88,9 @@ class Orbits:
     width: W, cells in a state.
     radius: r, 1 to 3.
     num_states: T, observed states.
-    look_ahead: the values of k, each 1 to 8; `o_s` takes exactly one.
-    variant: 'o_s' or 'multi_horizon'.
+    look_ahead: the values of k, each 1 to 8; `o_s`, `o_rs`, `o_sr` and `ro_s`
+      take exactly one.
+    variant: a name in `VARIANTS`.
     layout: 'causal' or 'masked'.
     split: what the splits keep apart: single 'rules', or 'classes' of rules
       that are each other's mirror image or complement.
@@ -82,18 +114,23 @@ class Orbits:
     for k in self.look_ahead:
       if not 1 <= k <= MAX_LOOK_AHEAD:
         raise ValueError(f'look_ahead={k}: allowed are 1 to {MAX_LOOK_AHEAD}')
-    if self.variant not in VARIANTS:
-      raise ValueError(f'variant={self.variant!r}: allowed are {VARIANTS}')
-    if self.layout not in LAYOUTS:
-      raise ValueError(f'layout={self.layout!r}: allowed are {LAYOUTS}')
-    if self.split not in SPLITS:
-      raise ValueError(f'split={self.split!r}: allowed are {SPLITS}')
+    for field, allowed in (
+      ('variant', VARIANTS), ('layout', LAYOUTS), ('split', SPLITS)
+    ):  # fmt: skip
+      value = getattr(self, field)
+      if value not in allowed:
+        raise ValueError(f'{field}={value!r}: allowed are {", ".join(allowed)}')
+    needed = LAYOUT_OF.get(self.variant, self.layout)
+    if self.layout != needed:
+      raise ValueError(
+        f'layout={self.layout}: variant={self.variant} needs layout={needed}'
+      )
     if not self.look_ahead or (
-      self.variant == 'o_s' and len(self.look_ahead) > 1
+      self.variant in ONE_LOOK_AHEAD and len(self.look_ahead) > 1
     ):
       raise ValueError(
-        f'look_ahead={self.look_ahead}: variant o_s takes one value; '
-        'variant multi_horizon takes several'
+        f'look_ahead={self.look_ahead}: variant {self.variant} takes one '
+        'value; variant multi_horizon takes several'
       )
 
   @property
@@ -108,13 +145,52 @@ class Orbits:
 
   @property
   def length(self) -> int:
-    """Tokens in a sequence: the observed states and the answer."""
-    return (self.num_states + 1) * self.block
+    """Tokens in a sequence."""
+    return len(self._asked) - 1
 
   @property
   def causal(self) -> bool:
     """Whether the answer is predicted left to right."""
     return self.layout == 'causal'
+
+  @property
+  def prompt_length(self) -> int:
+    """Tokens up to the question's, GEN or SHIFT_k, and with it."""
+    rows = self._rule_rows if self.variant == 'ro_s' else 0
+    return (rows + self.num_states) * self.block + 1
+
+  @property
+  def asks_rule(self) -> bool:
+    """Whether the rule is asked for."""
+    return 'rule' in VARIANTS[self.variant]
+
+  @property
+  def speaks(self) -> bool:
+    """Whether the answer is spoken one token at a time, to its end."""
+    return self.variant in ('cot', 'rule_cot')
+
+  @property
+  def _rule_rows(self) -> int:
+    return -(-(1 + automata.table_size(self.radius)) // self.block)
+
+  @functools.cached_property
+  def _asked(self) -> np.ndarray:
+    """What each position asks for, int [L + 1]; the last is the end's."""
+    rule = np.full(self._rule_rows * self.block, _NOTHING)
+    rule[1 : 1 + automata.table_size(self.radius)] = RULE_GROUP
+    asked = [np.full(self.prompt_length - 1, _NOTHING)]
+    for part in VARIANTS[self.variant]:
+      if part == 'rule':
+        asked.append(rule)
+        continue
+      for k in range(1, max(self.look_ahead) + 1) if part == 'all' else [_ONE]:
+        asked.append(np.array([_NOTHING] + [k] * self.width))
+    asked = np.concatenate([*asked, [_NOTHING]])
+    if self.speaks:
+      # Every spoken row is followed by a separator, or at last the end.
+      ends = np.arange(self.prompt_length - 1, len(asked), self.block)[1:]
+      asked[ends[asked[ends] == _NOTHING]] = _STOP
+    return asked
 
   def sample_orbits(
     self, key: jax.Array, batch_size: int, split: str = 'train'
@@ -141,50 +217,102 @@ class Orbits:
     )
     return rules, states, look_ahead
 
-  def tokens(self, states: jax.Array, look_ahead: jax.Array) -> base.Batch:
+  def tokens(
+    self,
+    rules: jax.Array,
+    states: jax.Array,
+    look_ahead: jax.Array,
+    group: jax.Array | None = None,
+  ) -> base.Batch:
     """Lays out orbits as tokens.
 
     Args:
-      states: [B, >= T + max k, W] orbits.
+      rules: [B, 2**(2r+1)] tables.
+      states: [B, T + max k, W] orbits.
       look_ahead: int32 [B], the k of each sample.
+      group: int32 [B], the one thing asked of each sample; None for all that
+        the variant asks, and the look-ahead as group.
     """
-    B, T, W = states.shape[0], self.num_states, self.width
+    full, asked, L = (
+      self._full(rules, states, look_ahead),
+      self._asked,
+      self.length,
+    )
+    hidden = (asked == RULE_GROUP) & (self.variant != 'rule_cot')
+    shown = np.where(hidden, int(Token.RULE), -1)
+    if not self.causal:
+      shown = np.where((asked != _NOTHING) & ~hidden, int(Token.MASK), shown)
+    inputs = jnp.where(shown[:L] < 0, full[:, :L], shown[:L])
+    # What a logit predicts: the next token, or in place of a mask.
+    aligned = slice(1, L + 1) if self.causal else slice(0, L)
+    targets, asked = full[:, aligned], asked[aligned]
+    if group is None:
+      weights = jnp.broadcast_to(asked != _NOTHING, inputs.shape)
+      group = look_ahead
+    else:
+      at_group = asked == group[:, None]
+      weights = at_group | ((asked == _ONE) & (group != RULE_GROUP)[:, None])
+    return base.Batch(inputs, targets, weights.astype(jnp.float32), group)
+
+  def _full(
+    self, rules: jax.Array, states: jax.Array, look_ahead: jax.Array
+  ) -> jax.Array:
+    """The sequence with nothing hidden and its end, int32 [B, L + 1]."""
+    B, T = states.shape[0], self.num_states
     if len(self.look_ahead) == 1:
-      answer = states[:, T - 1 + self.look_ahead[0]][:, None]
+      one = states[:, T - 1 + self.look_ahead[0]][:, None]
     else:
       at = (T - 1 + look_ahead)[:, None, None]
-      answer = jnp.take_along_axis(states, at, axis=1)
-    # Rows of a separator and cells; the question takes the last separator's
-    # place. One pass over the tokens, with no concatenation along the sequence.
-    rows = jnp.concatenate([states[:, :T], answer], axis=1).astype(jnp.int32)
-    rows = jnp.pad(rows, ((0, 0), (0, 0), (1, 0)), constant_values=Token.SEP)
+      one = jnp.take_along_axis(states, at, axis=1)
+    last = T + max(self.look_ahead)
+    spoken = {'one': one, 'all': states[:, T:last], 'rule': None}
+    rows = [None] * (self.variant == 'ro_s') + [states[:, :T]]
+    rows += [spoken[part] for part in VARIANTS[self.variant]]
+    if not any(part is None for part in rows):
+      # One pass over the tokens, with no concatenation along the sequence.
+      full = self._state_rows(jnp.concatenate(rows, axis=1))
+    else:
+      full = jnp.concatenate(
+        [
+          self._rule_row(rules) if part is None else self._state_rows(part)
+          for part in rows
+        ],
+        axis=1,
+      )
     ask = jnp.full((B, 1), Token.GEN, jnp.int32)
     if self.variant == 'multi_horizon':
       ask = Token.SHIFT_1 + look_ahead[:, None] - 1
-    position = jnp.arange(self.length)
-    full = rows.reshape(B, self.length)
-    full = jnp.where(position == T * self.block, ask, full)
-    if self.causal:
-      inputs = full
-      targets = jnp.pad(
-        full[:, 1:], ((0, 0), (0, 1)), constant_values=Token.PAD
-      )
-    else:
-      inputs = jnp.where(position > T * self.block, Token.MASK, full)
-      targets = full
-    first = self.answer_start
-    asked = (position >= first) & (position < first + W)
-    weights = jnp.broadcast_to(asked.astype(jnp.float32), inputs.shape)
-    return base.Batch(inputs, targets, weights, look_ahead)
+    position = jnp.arange(full.shape[1])
+    full = jnp.where(position == self.prompt_length - 1, ask, full)
+    end = Token.EOS if self.speaks else Token.PAD
+    return jnp.pad(full, ((0, 0), (0, 1)), constant_values=end)
 
-  @property
-  def answer_start(self) -> int:
-    """Position of the first logit that predicts an answer cell."""
-    return self.num_states * self.block + (not self.causal)
+  def _state_rows(self, states: jax.Array) -> jax.Array:
+    """States [B, n, W] as rows of separator and cells, int32 [B, n·(W+1)]."""
+    rows = states.astype(jnp.int32)
+    rows = jnp.pad(rows, ((0, 0), (0, 0), (1, 0)), constant_values=Token.SEP)
+    return rows.reshape(len(states), -1)
+
+  def _rule_row(self, rules: jax.Array) -> jax.Array:
+    """Rules with a separator in front, filled up to whole rows."""
+    fill = self._rule_rows * self.block - rules.shape[1] - 1
+    first = Token.RULE if self.variant == 'ro_s' else Token.SEP
+    rows = jnp.pad(
+      rules.astype(jnp.int32), ((0, 0), (0, fill)), constant_values=Token.PAD
+    )
+    return jnp.pad(rows, ((0, 0), (1, 0)), constant_values=first)
 
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
     """Draws a batch of fresh rules and states; see `base.Task`."""
-    _, states, look_ahead = self.sample_orbits(key, batch_size, split)
-    return self.tokens(states, look_ahead)
+    rules, states, look_ahead = self.sample_orbits(key, batch_size, split)
+    if split == 'train':
+      return self.tokens(rules, states, look_ahead)
+    group = look_ahead
+    if self.asks_rule:
+      # `sample_orbits` has split off the children 0 and 1.
+      coin_key = jax.random.fold_in(key, 2)
+      coin = jax.random.bernoulli(coin_key, shape=(batch_size,))
+      group = jnp.where(coin, RULE_GROUP, look_ahead)
+    return self.tokens(rules, states, look_ahead, group)

@@ -56,9 +56,7 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
       f'{time.monotonic() - started:.1f} s; '
       + (f'going on from step {first}' if first else f'writing to {folder}')
     )
-    evaluator = evaluate.Evaluator(
-      exp.model, exp.task, exp.config.eval.batch_size, exp.mesh
-    )
+    evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
     validation = evaluate.held_out(
       exp.task, key, 'validation', exp.config.eval.validation_samples
     )

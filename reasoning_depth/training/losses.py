@@ -5,7 +5,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from reasoning_depth.models import base as models_base
 from reasoning_depth.tasks import base
+
+KINDS = ('softmax', 'stablemax')
+# Which depth step answers: the last, each (averaged), or k for look-ahead k.
+DEPTHS = ('last', 'every', 'look_ahead')
 
 
 @flax.struct.dataclass
@@ -18,6 +23,8 @@ class Sums:
     correct: answer tokens that were right.
     exact: samples whose answer tokens were all right.
     samples: number of samples.
+    steps: depth steps that counted, mean over positions, summed over samples.
+    executed: depth steps that were run, summed over samples.
   """
 
   loss: jax.Array
@@ -25,32 +32,91 @@ class Sums:
   correct: jax.Array
   exact: jax.Array
   samples: jax.Array
+  steps: jax.Array
+  executed: jax.Array
 
   def means(self) -> dict[str, float]:
-    """Loss per answer token, bit accuracy and exact match, on the host."""
+    """Loss per answer token, accuracies and depth steps, on the host."""
     return {
       'loss': float(self.loss / self.weight),
       'bit_accuracy': float(self.correct / self.weight),
       'exact_match': float(self.exact / self.samples),
+      'depth_steps': float(self.steps / self.samples),
+      'depth_executed': float(self.executed / self.samples),
     }
 
 
-def score(logits: jax.Array, batch: base.Batch) -> Sums:
-  """Cross-entropy and accuracy on the answer tokens.
+def answer(
+  output: models_base.Output, batch: base.Batch, depth: str
+) -> jax.Array:
+  """The logits [B, L, V] that answer: the last ones, or those of step k.
 
   Args:
-    logits: float32 [B, L, V].
-    batch: targets and weights, aligned with the logits.
+    output: what the model returned.
+    batch: what was asked; its group is the look-ahead.
+    depth: one of `DEPTHS`.
   """
-  entropy = optax.softmax_cross_entropy_with_integer_labels(
-    logits, batch.targets
-  )
+  if depth != 'look_ahead':
+    return output.logits
+  at = (batch.group - 1)[None, :, None, None]
+  return jnp.take_along_axis(output.depth_logits, at, axis=0)[0]
+
+
+def cross_entropy(
+  logits: jax.Array, targets: jax.Array, kind: str
+) -> jax.Array:
+  """Cross-entropy in nats, logits [..., V] and targets [...] to [...].
+
+  Args:
+    logits: float32.
+    targets: int32.
+    kind: 'softmax', or 'stablemax' (2501.04697): probabilities in proportion to
+      x + 1 for x >= 0 and to 1 / (1 - x) below.
+  """
+  if kind == 'stablemax':
+    # Where a branch is not taken its argument is made harmless.
+    above, below = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
+    logits = jnp.log1p(above) - jnp.log1p(-below)
+  return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+
+
+def score(
+  output: models_base.Output,
+  batch: base.Batch,
+  depth: str = 'last',
+  kind: str = 'softmax',
+) -> tuple[jax.Array, Sums]:
+  """Loss and accuracy on the answer tokens.
+
+  Args:
+    output: what the model returned.
+    batch: targets and weights, aligned with the logits.
+    depth: one of `DEPTHS`.
+    kind: one of `KINDS`.
+
+  Returns:
+    what training minimises, times the sum of the weights, with the model's
+    penalty for its compute; and the sums, in which `loss` is the cross-entropy
+    of the answer alone.
+  """
+  logits = answer(output, batch, depth)
   asked = batch.weights > 0
+
+  def total(logits):
+    return jnp.sum(cross_entropy(logits, batch.targets, kind), where=asked)
+
+  loss, weight = total(logits), jnp.sum(batch.weights)
+  objective = loss
+  if depth == 'every':
+    objective = jax.vmap(total)(output.depth_logits).mean()
   right = (logits.argmax(-1) == batch.targets) & asked
-  return Sums(
-    loss=jnp.sum(entropy, where=asked),
-    weight=jnp.sum(batch.weights),
+  samples = jnp.float32(batch.group.shape[0])
+  return objective + weight * output.penalty, Sums(
+    loss=loss,
+    weight=weight,
     correct=jnp.sum(right, dtype=jnp.float32),
     exact=jnp.sum((right == asked).all(-1), dtype=jnp.float32),
-    samples=jnp.float32(batch.group.shape[0]),
+    samples=samples,
+    steps=output.ponder.mean() * samples,
+    executed=output.executed * samples,
   )

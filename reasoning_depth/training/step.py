@@ -12,6 +12,10 @@ import optax
 from reasoning_depth.tasks import base
 from reasoning_depth.training import losses, state
 
+DRAWS = (
+  2**31
+)  # child of a step's key that the model draws from; tasks take low ones
+
 
 @flax.struct.dataclass
 class StepMetrics:
@@ -29,23 +33,30 @@ class StepMetrics:
 
 
 def gradients(
-  model: nn.Module, params: Any, batch: base.Batch, num_parts: int = 1
+  model: nn.Module,
+  params: Any,
+  batch: base.Batch,
+  key: jax.Array,
+  config: Mapping[str, Any],
 ) -> tuple[Any, losses.Sums]:
   """Gradient of the mean loss over answer tokens, and the batch's sums.
 
   Args:
     model: the model.
     params: its parameters.
-    batch: [B, ...]; B is a multiple of num_parts.
-    num_parts: the batch goes through in so many parts, one after another, to
-      save memory; the gradient is that of the whole batch.
+    batch: [B, ...]; B is a multiple of `accumulate`.
+    key: for what the model draws.
+    config: `config.train`. With `accumulate`, the batch goes through in so many
+      parts, one after another, to save memory; the gradient is that of the
+      whole batch.
   """
+  num_parts = config['accumulate']
 
   def loss(params, part):
-    sums = losses.score(
-      model.apply({'params': params}, part.inputs).logits, part
+    output = model.apply(
+      {'params': params}, part.inputs, deterministic=False, rngs={'depth': key}
     )
-    return sums.loss, sums
+    return losses.score(output, part, config['depth_loss'], config['loss'])
 
   grad = jax.grad(loss, has_aux=True)
   if num_parts == 1:
@@ -76,8 +87,8 @@ def make_train_step(
   model: nn.Module,
   optimizer: optax.GradientTransformation,
   config: Mapping[str, Any],
-) -> Callable[[state.TrainState, base.Batch], tuple]:
-  """A pure function (state, batch) → (state, StepMetrics).
+) -> Callable[[state.TrainState, base.Batch, jax.Array], tuple]:
+  """A pure function (state, batch, key) → (state, StepMetrics).
 
   Args:
     model: maps tokens to logits.
@@ -87,9 +98,9 @@ def make_train_step(
   decay = config['ema']
 
   def train_step(
-    old: state.TrainState, batch: base.Batch
+    old: state.TrainState, batch: base.Batch, key: jax.Array
   ) -> tuple[state.TrainState, StepMetrics]:
-    grads, sums = gradients(model, old.params, batch, config['accumulate'])
+    grads, sums = gradients(model, old.params, batch, key, config)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
     updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
@@ -115,13 +126,16 @@ def make_dispatch(
   Args:
     train_step: from `make_train_step`.
     sample: a batch from a key.
-    key: the batch of step n is `sample(fold_in(key, n))`.
+    key: the batch of step n is `sample(fold_in(key, n))`; what the model draws
+      comes from a child of that key.
     num_steps: steps in the scan.
   """
 
   def dispatch(old):
     def body(carry, _):
-      return train_step(carry, sample(jax.random.fold_in(key, carry.step)))
+      here = jax.random.fold_in(key, carry.step)
+      draws = jax.random.fold_in(here, DRAWS)
+      return train_step(carry, sample(here), draws)
 
     return jax.lax.scan(body, old, length=num_steps)
 

@@ -33,7 +33,9 @@ def model_and_params():
 def run(model_and_params, batch_size, devices, num_samples=50):
   model, params = model_and_params
   mesh = sharding.make_mesh({'data': devices})
-  evaluator = evaluate.Evaluator(model, TASK, batch_size, mesh)
+  config = transformer_config.get_config('smoke')
+  config.eval.batch_size = batch_size
+  evaluator = evaluate.Evaluator(model, TASK, config, mesh)
   samples = evaluate.held_out(TASK, KEY, 'test', num_samples, True)
   params = jax.device_put(params, sharding.replicated(mesh))
   return evaluator.run(params, samples), evaluator
@@ -109,6 +111,33 @@ def test_baselines_are_scored_on_the_same_samples():
   assert overall['repeat_last_exact_match'] == pytest.approx(right.mean())
   assert overall['majority_bit_accuracy'] > 0.5
   assert overall['ceiling_exact_match'] >= overall['majority_exact_match']
+
+
+def test_the_rule_is_scored_apart_from_the_state():
+  task = orbits.Orbits(6, 1, 3, (1,), 'o_rs', 'masked')
+  samples = evaluate.held_out(task, KEY, 'test', 60, True)
+  targets = np.array(samples.batch.targets)
+  wrong = targets.copy()
+  wrong[:, -1] = 1 - wrong[:, -1]  # a cell of the state
+  result = evaluate.Result(samples, np.zeros(60), wrong)
+  rule, state = result.summary()['groups']
+  assert (rule['group'], rule['exact_match']) == (0, 1)
+  assert (state['group'], state['exact_match']) == (1, 0)
+  assert state['bit_accuracy'] == pytest.approx(5 / 6)
+  assert 'repeat_last_exact_match' not in rule
+  # By hand: an entry that no transition shows is known with probability 1/2.
+  asked = samples.batch.group == 0
+  index = np.asarray(automata.neighbourhoods(samples.observed[:, :-1], 1))
+  unseen = np.array([8 - len(np.unique(i)) for i in index[asked]])
+  assert rule['ceiling_exact_match'] == pytest.approx((0.5**unseen).mean())
+  assert rule['ceiling_bit_accuracy'] == pytest.approx(1 - unseen.mean() / 16)
+
+
+def test_who_is_told_the_rule_can_know_everything():
+  task = orbits.Orbits(6, 1, 3, (2,), 'ro_s')
+  samples = evaluate.held_out(task, KEY, 'test', 20, True)
+  assert samples.known['ceiling_exact_match'].all()
+  assert not samples.known['majority_exact_match'].all()
 
 
 def test_baselines_by_hand():

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import armt, layers, memory, transformer
+from reasoning_depth.models import (
+  armt,
+  layers,
+  memory,
+  segments,
+  transformer,
+)
 
 B, SEGMENT, V = 2, 4, 7
 BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
@@ -18,14 +24,15 @@ MEMORY = memory.MemoryConfig(num_tokens=3, key_width=4)
 def build(segments=3, stride=SEGMENT):
   """A model with weights that use the memory (values start at zero)."""
   length = SEGMENT + (segments - 1) * stride
-  model = armt.ARMT(BACKBONE, MEMORY, V, True, SEGMENT, stride)
+  model = armt.ARMT(
+    config=BACKBONE, memory=MEMORY, vocab_size=V, causal=True,
+    segment_length=SEGMENT, stride=stride,
+  )  # fmt: skip
   tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
   variables = jax.jit(model.init)(jax.random.key(1), tokens)
   params = variables['params']
-  value = params['segment']['layers']['value']
-  params['segment']['layers']['value'] = jax.random.normal(
-    jax.random.key(2), value.shape
-  )
+  stack = params['segment']['stack']['layers']
+  stack['value'] = jax.random.normal(jax.random.key(2), stack['value'].shape)
   return model, variables, tokens
 
 
@@ -37,12 +44,14 @@ def logits(model, variables, tokens):
 def test_one_segment_is_the_plain_transformer():
   model, variables, tokens = build(segments=1)
   params = variables['params']
-  plain = transformer.Transformer(BACKBONE, V, True)
+  block = functools.partial(layers.Block, BACKBONE, True)
+  plain = transformer.Transformer(BACKBONE, V, block)
+  blocks = params['segment']['stack']['layers']['step']['block']
   theirs = plain.apply(
     {
       'params': {
         'embedding': params['embedding'],
-        'layers': {'block': params['segment']['layers']['block']},
+        'stack': {'layers': {'block': blocks}},
         'read_out': params['read_out'],
       }
     },
@@ -67,7 +76,7 @@ def test_scan_over_segments_is_a_loop(stride):
     x = transformer.Embedding(BACKBONE, V).apply(
       {'params': params['embedding']}, tokens[:, start : start + SEGMENT]
     )
-    states, x = segment({'params': params['segment']}, states, (x, False))
+    states, (x, _) = segment({'params': params['segment']}, states, (x, False))
     theirs = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
     fresh = SEGMENT if start == 0 else stride
     end = start + SEGMENT
@@ -165,5 +174,5 @@ def test_bfloat16_keeps_the_memory_in_float32():
 
 def test_segments_that_do_not_cover_the_sequence_are_refused():
   with pytest.raises(ValueError, match='4 tokens every 3 do not cover'):
-    armt.segment_starts(12, 4, 3)
-  assert armt.segment_starts(10, 4, 3).tolist() == [0, 3, 6]
+    segments.starts(12, 4, 3)
+  assert segments.starts(10, 4, 3).tolist() == [0, 3, 6]

@@ -16,9 +16,9 @@ TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
 
 @functools.cache
 def build(causal=True, **fields):
-  model = transformer.Transformer(
-    dataclasses.replace(SMALL, **fields), V, causal
-  )
+  backbone = dataclasses.replace(SMALL, **fields)
+  block = functools.partial(layers.Block, backbone, causal)
+  model = transformer.Transformer(backbone, V, block)
   return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
 
 
@@ -35,11 +35,12 @@ def loss_and_gradient(model, variables):
   return jax.value_and_grad(loss)(variables)
 
 
-def attention_by_hand(q, k, v, causal):
+def attention_by_hand(q, k, v, causal, bias):
   out = np.zeros_like(q)
   for b, h, i in np.ndindex(q.shape[:3]):
     last = i + 1 if causal else q.shape[2]
     scores = q[b, h, i] @ k[b, h, :last].T / np.sqrt(q.shape[-1])
+    scores = scores + bias[h, i, :last]
     weights = np.exp(scores - scores.max())
     out[b, h, i] = weights / weights.sum() @ v[b, h, :last]
   return out
@@ -49,29 +50,46 @@ def attention_by_hand(q, k, v, causal):
 @pytest.mark.parametrize('query_block', [5, 77])
 def test_attention_agrees_with_the_formula(causal, query_block, monkeypatch):
   monkeypatch.setattr(attention, 'QUERY_BLOCK', query_block)
-  q, k, v, w = np.random.default_rng(0).normal(size=(4, B, 2, L, 4)) * 3
-  ours = attention.attend(*map(jnp.asarray, (q, k, v)), causal, 'xla')
-  np.testing.assert_allclose(
-    ours, attention_by_hand(q, k, v, causal), atol=1e-5
-  )
+  rng = np.random.default_rng(0)
+  q, k, v, w = rng.normal(size=(4, B, 2, L, 4)) * 3
+  bias = rng.normal(size=(2, L, L)) * 3
+  for b in (bias, None):
+    ours = attention.attend(*map(jnp.asarray, (q, k, v)), causal, 'xla', b)
+    theirs = attention_by_hand(q, k, v, causal, 0 * bias if b is None else b)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
-  def value(q, k, v, attend):
-    return jnp.sum(w * jnp.swapaxes(attend(q, k, v), 1, 2))
+  def value(q, k, v, bias, attend):
+    return jnp.sum(w * jnp.swapaxes(attend(q, k, v, bias), 1, 2))
 
-  def mine(q, k, v):
+  def mine(q, k, v, bias):
     heads = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
-    return jnp.swapaxes(attention.attend(*heads, causal, 'xla'), 1, 2)
+    return jnp.swapaxes(attention.attend(*heads, causal, 'xla', bias), 1, 2)
 
-  def jaxs(q, k, v):
-    return jax.nn.dot_product_attention(q, k, v, is_causal=causal)
+  def jaxs(q, k, v, bias):
+    return jax.nn.dot_product_attention(q, k, v, bias[None], is_causal=causal)
 
-  grad = jax.grad(value, (0, 1, 2))
+  grad = jax.grad(value, (0, 1, 2, 3))
   args = [jnp.asarray(x, jnp.float32).swapaxes(1, 2) for x in (q, k, v)]
+  args.append(jnp.asarray(bias, jnp.float32))
   chex.assert_trees_all_close(
     jax.jit(lambda: grad(*args, mine))(),
     jax.jit(lambda: grad(*args, jaxs))(),
     atol=1e-4,
   )
+
+
+def test_relative_bias_is_a_look_up_by_distance():
+  row, length = 4, 10  # three rows, the last one cut off
+  table = jax.random.normal(jax.random.key(0), (2, 5, row + 2))
+  ours = attention.relative_bias(table, length, row)
+  for i, j in np.ndindex(length, length):
+    (down, across), (other_row, other) = divmod(i, row), divmod(j, row)
+    if across and other:
+      column = (other - across) % (row - 1)
+    else:
+      column = row - 1 + (1 if other else 2) if not across else row - 1
+    entry = table[:, other_row - down + 2, column]
+    np.testing.assert_allclose(ours[:, i, j], entry, atol=1e-6)
 
 
 def test_split_heads_and_its_gradient():
@@ -204,8 +222,9 @@ def test_scan_over_layers_is_a_loop_over_blocks():
   )
   block = jax.jit(layers.Block(SMALL, True).apply)
   for i in range(SMALL.num_layers):
-    own = jax.tree.map(lambda p, i=i: p[i], params['layers']['block'])
-    x = block({'params': own}, x)
+    blocks = params['stack']['layers']['block']
+    own = jax.tree.map(lambda p, i=i: p[i], blocks)
+    x, _ = block({'params': own}, x)
   by_hand = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
   np.testing.assert_allclose(logits(model, variables), by_hand, atol=1e-5)
 

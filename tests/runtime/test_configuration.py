@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import ml_collections
 import pytest
@@ -7,7 +8,11 @@ from configs import armt, common, transformer
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import experiment
 
-CONFIGS = {'transformer': transformer, 'armt': armt}
+CONFIGS = sorted(
+  p.stem
+  for p in pathlib.Path('configs').glob('*.py')
+  if p.stem not in ('__init__', 'common')
+)
 
 
 def fresh(words='smoke'):
@@ -130,8 +135,10 @@ def test_bad_values_are_named_before_anything_compiles(change, message):
 def test_every_number_field_has_a_range():
   numbers = {
     name
-    for words in ('', 'k=2')
-    for name, value in configuration.flatten(fresh(words)).items()
+    for config in CONFIGS
+    for name, value in configuration.flatten(
+      configuration.load(f'configs/{config}.py')
+    ).items()
     if isinstance(value, (int, float)) and not isinstance(value, bool)
   }
   # The radius is a choice, checked by the task.

@@ -10,11 +10,12 @@ from reasoning_depth.tasks import automata, orbits
 
 T = orbits.Token
 STATES = jnp.array([[[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]]])
+RULES = jnp.array([[1, 0, 0, 1, 1, 1, 0, 1]])
 
 
 def test_causal_layout_is_the_worked_example():
   task = orbits.Orbits(width=3, radius=1, num_states=2)
-  batch = task.tokens(STATES, jnp.array([1]))
+  batch = task.tokens(RULES, STATES, jnp.array([1]))
   inputs = [T.SEP, 0, 1, 0, T.SEP, 1, 1, 0, T.GEN, 0, 0, 1]
   assert batch.inputs.tolist() == [inputs]
   assert batch.targets.tolist() == [inputs[1:] + [T.PAD]]
@@ -23,7 +24,7 @@ def test_causal_layout_is_the_worked_example():
 
 def test_masked_layout_is_the_worked_example():
   task = orbits.Orbits(width=3, radius=1, num_states=2, layout='masked')
-  batch = task.tokens(STATES, jnp.array([1]))
+  batch = task.tokens(RULES, STATES, jnp.array([1]))
   prompt = [T.SEP, 0, 1, 0, T.SEP, 1, 1, 0, T.GEN]
   assert batch.inputs.tolist() == [prompt + [T.MASK] * 3]
   assert batch.targets.tolist() == [prompt + [0, 0, 1]]
@@ -34,11 +35,91 @@ def test_shift_token_tells_the_look_ahead():
   task = orbits.Orbits(
     width=3, radius=1, num_states=2, look_ahead=(1, 2), variant='multi_horizon'
   )
-  batch = task.tokens(jnp.tile(STATES, (2, 1, 1)), jnp.array([1, 2]))
+  batch = task.tokens(
+    jnp.tile(RULES, (2, 1)), jnp.tile(STATES, (2, 1, 1)), jnp.array([1, 2])
+  )
   assert batch.inputs[:, 8:].tolist() == [
     [T.SHIFT_1, 0, 0, 1],
     [T.SHIFT_1 + 1, 1, 1, 1],
   ]
+
+
+def variant(name, layout='causal', look_ahead=(2,), group=None):
+  """Inputs, targets and weights of one sample, as text."""
+  task = orbits.Orbits(3, 1, 2, look_ahead, name, layout)
+  ask = None if group is None else jnp.array([group])
+  batch = task.tokens(RULES, STATES, jnp.array([look_ahead[-1]]), ask)
+  assert batch.inputs.shape == (1, task.length)
+  assert task.length % task.block == 0
+  names = {0: '0', 1: '1', T.SEP: 's', T.GEN: 'g', T.MASK: '?', T.PAD: '.',
+           T.RULE: 'r', T.EOS: 'e'}  # fmt: skip
+  rows = [''.join(names[t] for t in x[0].tolist())
+          for x in (batch.inputs, batch.targets)]  # fmt: skip
+  return *rows, ''.join(str(int(w)) for w in batch.weights[0].tolist())
+
+
+# Two observed states, then what each variant asks; the rule is 10011101.
+CASES = {
+  ('cot', 'causal'): (
+    's010s110g001s111',
+    '010s110g001s111e',
+    '0000000011111111',
+  ),
+  ('rule_cot', 'causal'): (
+    's010s110g10011101...s001s111',
+    '010s110g10011101...s001s111e',
+    '0000000011111111000111111111'[:27] + '1',
+  ),
+  ('o_o', 'masked'): (
+    's010s110g???s???',
+    's010s110g001s111',
+    '0000000001110111',
+  ),
+  ('o_rs', 'causal'): (
+    's010s110grrrrrrrr...s111',
+    '010s110g10011101...s111.',
+    '000000001111111100001110',
+  ),
+  ('o_rs', 'masked'): (
+    's010s110grrrrrrrr...s???',
+    's010s110g10011101...s111',
+    '000000000111111110000111',
+  ),
+  ('o_sr', 'causal'): (
+    's010s110g111srrrrrrrr...',
+    '010s110g111s10011101....',
+    '000000001110111111110000',
+  ),
+  ('ro_s', 'causal'): (
+    'r10011101...s010s110g111',
+    '10011101...s010s110g111.',
+    '000000000000000000001110',
+  ),
+}
+
+
+@pytest.mark.parametrize('name, layout', CASES)
+def test_variants_by_hand(name, layout):
+  inputs, targets, weights = variant(
+    name, layout, (1, 2) if name in ('cot', 'rule_cot', 'o_o') else (2,)
+  )
+  assert (inputs, targets) == CASES[name, layout][:2]
+  assert weights == CASES[name, layout][2]
+
+
+def test_held_out_samples_are_asked_for_one_thing():
+  assert variant('o_o', 'masked', (1, 2), 1)[2] == '0000000001110000'
+  assert variant('o_o', 'masked', (1, 2), 2)[2] == '0000000000000111'
+  assert variant('cot', 'causal', (1, 2), 2)[2] == '0000000000001110'
+  assert variant('o_rs', 'causal', (2,), 2)[2] == '000000000000000000001110'
+  assert variant('o_rs', 'causal', (2,), 0)[2] == '000000001111111100000000'
+  assert variant('o_s', 'masked', (2,), 2)[2] == '000000000111'
+  task = orbits.Orbits(5, 1, 2, (2,), 'o_sr')
+  batch = jax.jit(lambda k: task.sample(k, 64, 'test'))(jax.random.key(0))
+  assert set(batch.group.tolist()) == {0, 2}
+  np.testing.assert_array_equal(
+    batch.weights.sum(-1), jnp.where(batch.group == 0, 8, 5)
+  )
 
 
 TASKS = [
@@ -83,9 +164,11 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
     ({'look_ahead': ()}, 'look_ahead'),
     ({'layout': 'diagonal'}, "layout='diagonal'.*causal"),
     ({'variant': 'o_p'}, "variant='o_p'"),
+    ({'variant': 'o_o'}, 'layout=causal: variant=o_o needs layout=masked'),
+    ({'variant': 'cot', 'layout': 'masked'}, 'layout=masked: .*layout=causal'),
     ({'num_states': 0}, 'num_states=0'),
     ({'split': 'mirrors'}, "split='mirrors'"),
-    ({'name': 'orbit'}, "name='orbit': allowed are orbits"),
+    ({'name': 'orbit'}, "name='orbit': allowed are groups, orbits"),
   ],
 )
 def test_bad_fields_are_named(fields, message):

@@ -1,0 +1,22 @@
+"""LSTM on orbits of random rules (2508.16745): 4 layers of 128.
+
+  python main.py --config=configs/lstm.py
+
+Learning rate and steps as in the paper. Not measured.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  model = common.backbone()
+  model.name = 'lstm'
+  model.positions = 'none'
+  model.halting = common.halting()
+  c = common.build(arg, model)
+  if common.at_full_size(arg):
+    c.train.num_steps = 30_000
+    c.train.learning_rate = 1e-3
+  return c

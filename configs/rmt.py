@@ -1,0 +1,23 @@
+"""Recurrent Memory Transformer on orbits of random rules (2207.06881).
+
+  python main.py --config=configs/rmt.py
+
+Segments as ARMT's, a pair of states each. Not measured.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  model = common.backbone()
+  model.name = 'rmt'
+  model.memory = common.segments()
+  model.memory.num_tokens = 16  # M, memory tokens at each end of a segment
+  model.halting = common.halting()
+  return common.build(arg, model, smoke=smoke)
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  c.model.memory.num_tokens = 4

@@ -1,0 +1,272 @@
+"""Recurrent depth: a core of layers looped over a latent.
+
+    e = prelude(embedding)          once
+    s ← core(inject(s, e))          at every loop
+    logits = read_out(coda(s))      after the last loop, or after each
+
+The plain looped transformer (2604.07822) is a core alone with the embedding as
+initial latent; input injection, noise and the log-normal Poisson number of
+loops are those of 2502.05171.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import base, layers, transformer
+
+INJECTIONS = ('none', 'add', 'concat', 'gate')
+INITIALS = ('zeros', 'noise', 'embedding')
+CARRIES = ('latent', 'answer', 'both')
+ANSWERS = ('soft', 'straight_through')
+DRAWS = ('fixed', 'poisson', 'log_normal')
+RNG = 'depth'  # name of the key that loops and noise are drawn from
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrence:
+  """Choices of the recurrence.
+
+  Attributes:
+    prelude: layers before the loops.
+    coda: layers after them, before the read-out.
+    inject: how a loop sees the input again: 'none', 'add', 'concat' (a linear
+      map of both), or 'gate' (a mixture by a learned gate).
+    initial: the first latent: 'zeros', 'noise' (a draw in training, zeros at
+      inference) or the 'embedding'.
+    carry: what goes from loop to loop: the 'latent', the 'answer' read out at
+      that loop and embedded again, or 'both' added.
+    answer: 'soft' (probabilities) or 'straight_through' (the most likely token,
+      with the gradient of the probabilities).
+    draw: loops of a training batch: 'fixed' at the mean, 'poisson', or
+      'log_normal' Poisson.
+    mean: of the draw, and loops at inference.
+    least: smallest draw.
+    most: largest draw.
+    spread: of 'log_normal', standard deviation of the logarithm.
+    truncate: loops that the gradient covers, counted from the last; 0 for all.
+    read_every: whether the answer is read out after each loop.
+  """
+
+  prelude: int = 0
+  coda: int = 0
+  inject: str = 'add'
+  initial: str = 'zeros'
+  carry: str = 'latent'
+  answer: str = 'soft'
+  draw: str = 'fixed'
+  mean: int = 4
+  least: int = 1
+  most: int = 8
+  spread: float = 0.5
+  truncate: int = 0
+  read_every: bool = False
+
+  def __post_init__(self):
+    for field, allowed in (
+      ('inject', INJECTIONS), ('initial', INITIALS), ('carry', CARRIES),
+      ('answer', ANSWERS), ('draw', DRAWS),
+    ):  # fmt: skip
+      value = getattr(self, field)
+      if value not in allowed:
+        raise ValueError(
+          f'recurrence.{field}={value!r}: allowed are {", ".join(allowed)}'
+        )
+    if not 1 <= self.least <= self.mean <= self.most:
+      raise ValueError(
+        f'recurrence.mean={self.mean}: must be from recurrence.least='
+        f'{self.least}, at least 1, to recurrence.most={self.most}'
+      )
+    if self.inject == 'none' and (
+      self.initial != 'embedding' or self.carry == 'answer'
+    ):
+      raise ValueError(
+        'recurrence.inject=none: the input is seen only with '
+        'recurrence.initial=embedding and a latent that is carried'
+      )
+    if self.read_every and self.draw != 'fixed':
+      raise ValueError(
+        f'recurrence.read_every=True: goes with recurrence.draw=fixed, not '
+        f'{self.draw}'
+      )
+
+
+def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
+  """Number of loops of a batch, int32 scalar from `least` to `most`."""
+  if config.draw == 'fixed':
+    return jnp.int32(config.mean)
+  rate = jnp.float32(config.mean)
+  if config.draw == 'log_normal':
+    # 2502.05171, section 3.3: the mean of the exponential is mean - 1.
+    rate_key, key = jax.random.split(key)
+    centre = jnp.log(max(config.mean - 1, 1e-6)) - config.spread**2 / 2
+    rate = jnp.exp(centre + config.spread * jax.random.normal(rate_key))
+    loops = jax.random.poisson(key, rate) + 1
+  else:
+    loops = jax.random.poisson(key, rate)
+  return jnp.clip(loops, config.least, config.most).astype(jnp.int32)
+
+
+class Looped(nn.Module):
+  """Prelude, looped core, coda.
+
+  Attributes:
+    config: shape of the core; prelude and coda have the same layers.
+    vocab_size: V.
+    layer: makes a layer, by name.
+    recurrence: choices of the recurrence.
+  """
+
+  config: layers.Backbone
+  vocab_size: int
+  layer: Callable[..., nn.Module]
+  recurrence: Recurrence = Recurrence()
+
+  def setup(self):
+    """Makes the parts; see Linen."""
+    c, r = self.config, self.recurrence
+    self.embedding = transformer.Embedding(c, self.vocab_size)
+    if r.prelude:
+      self.prelude = self._stack(r.prelude)
+    self.core = self._stack(c.num_layers)
+    if r.coda:
+      self.coda = self._stack(r.coda)
+    self.read_out = transformer.ReadOut(self.vocab_size, c.norm)
+    if r.inject in ('concat', 'gate'):
+      self.injection = layers.Dense(c.width)
+
+  def _stack(self, num_layers: int) -> nn.Module:
+    config = dataclasses.replace(
+      self.config,
+      num_layers=num_layers,
+      unroll=min(self.config.unroll, num_layers),
+    )
+    return transformer.Stack(config, self.layer)
+
+  def __call__(
+    self,
+    tokens: jax.Array,
+    *,
+    depth: int | None = None,
+    deterministic: bool = True,
+  ) -> base.Output:
+    """int32 [B, L] to logits.
+
+    Args:
+      tokens: the sequence.
+      depth: loops; None for the mean, or a draw in training.
+      deterministic: False in training, where the key 'depth' is needed.
+    """
+    r = self.recurrence
+    draws = depth is None and not deterministic and r.draw != 'fixed'
+    most = r.most if draws else depth or r.mean
+    loops = draw_loops(r, self.make_rng(RNG)) if draws else jnp.int32(most)
+    e = self.embedding(tokens)
+    if r.prelude:
+      e, _, _ = self.prelude(e)
+    s = self._initial(e, deterministic)
+    if self.is_initializing():
+      self._answer(self._loop(s, e, jnp.int32(0)))
+    covered = min(r.truncate or most, most)
+    if not r.read_every and covered < most:
+      s = self._without_gradient(s, e, loops - covered)
+      counts = jnp.arange(covered) + jnp.maximum(loops - covered, 0)
+    else:
+      counts = jnp.arange(most)
+    first = len(counts) - covered if covered < most else -1
+    cuts = jnp.arange(len(counts)) == first
+    s, latents = self._with_gradient(s, e, counts, cuts, loops)
+    every = None
+    if r.read_every:
+      every = self._answer(latents.reshape(-1, *s.shape[1:]))
+      every = every.reshape(len(counts), *tokens.shape, -1)
+    return base.Output(
+      logits=self._answer(s) if every is None else every[-1],
+      depth_logits=every,
+      halting=None,
+      ponder=jnp.broadcast_to(loops.astype(jnp.float32), tokens.shape),
+      executed=loops.astype(jnp.float32),
+      penalty=jnp.float32(0),
+    )
+
+  def _initial(self, e, deterministic):
+    if self.recurrence.initial == 'embedding':
+      return e
+    if self.recurrence.initial == 'zeros' or deterministic:
+      return jnp.zeros_like(e)
+    noise = jax.random.normal(self.make_rng(RNG), e.shape, e.dtype)
+    return layers.EMBED_STD * noise
+
+  def _loop(self, s, e, n):
+    """Loop n of the core on latents and input [B, L, D]."""
+    r = self.recurrence
+    if r.carry != 'latent':
+      fed = self._embedded_answer(s) + (s if r.carry == 'both' else 0)
+      # Before the first loop nothing has been answered.
+      s = jnp.where(n > 0, fed, s)
+    if r.inject == 'add':
+      s = s + e
+    elif r.inject != 'none':
+      both = jnp.concatenate([s, e], axis=-1)
+      mixed = self.injection(both.reshape(-1, both.shape[-1]))
+      mixed = mixed.reshape(s.shape)
+      if r.inject == 'gate':
+        gate = jax.nn.sigmoid(mixed)
+        mixed = gate * s + (1 - gate) * e
+      s = mixed
+    return self.core(s)[0]
+
+  def _answer(self, s):
+    if self.recurrence.coda:
+      s, _, _ = self.coda(s)
+    return self.read_out(s)
+
+  def _embedded_answer(self, s):
+    weights = jax.nn.softmax(self._answer(s))
+    if self.recurrence.answer == 'straight_through':
+      hard = jax.nn.one_hot(weights.argmax(-1), self.vocab_size)
+      weights = weights + jax.lax.stop_gradient(hard - weights)
+    return self.embedding(weights)
+
+  def _without_gradient(self, s, e, count):
+    """`count` loops in constant memory, however many; none where negative."""
+    e = jax.lax.stop_gradient(e)
+
+    def body(mdl, carry):
+      n, s = carry
+      return n + 1, mdl._loop(s, e, n)
+
+    start = (jnp.int32(0), jax.lax.stop_gradient(s))
+    if self.is_initializing():
+      return start[1]
+    _, s = nn.while_loop(
+      lambda mdl, carry: carry[0] < count, body, self, start,
+      broadcast_variables='params', split_rngs={'params': False},
+    )  # fmt: skip
+    return jax.lax.stop_gradient(s)
+
+  def _with_gradient(self, s, e, counts, cuts, loops):
+    """The last loops, as a scan; those past the number drawn are skipped."""
+    if self.is_initializing():
+      return s, jnp.broadcast_to(s, (len(counts), *s.shape))
+
+    def body(mdl, s, loop):
+      n, cut = loop
+      s = jnp.where(cut, jax.lax.stop_gradient(s), s)
+      s = nn.cond(
+        n < loops,
+        lambda mdl, s: mdl._loop(s, e, n),
+        lambda mdl, s: s,
+        mdl,
+        s,
+      )
+      return s, s
+
+    scan: Any = nn.scan(
+      body, variable_broadcast='params', split_rngs={'params': False}
+    )
+    return scan(self, s, (counts, cuts))

@@ -1,0 +1,63 @@
+"""Long short-term memory (Hochreiter and Schmidhuber, 1997) as a layer."""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import layers
+
+
+@flax.struct.dataclass
+class LSTMState:
+  """State between tokens; float32.
+
+  Attributes:
+    hidden: [B, D], h.
+    cell: [B, D], c.
+  """
+
+  hidden: jax.Array
+  cell: jax.Array
+
+
+class LSTMLayer(nn.Module):
+  """One LSTM over the sequence, left to right.
+
+  Attributes:
+    config: gives the width; the other fields have no effect.
+  """
+
+  config: layers.Backbone
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, state: LSTMState | None = None
+  ) -> tuple[jax.Array, LSTMState | None]:
+    """[B, L, D] to the hidden states [B, L, D], and the state moved on."""
+    B, L, D = x.shape
+    # All tokens' share of the gates at once; only h's is left to the scan.
+    gates = layers.Dense(4 * D, name='input')(x.reshape(B * L, D))
+    gates = gates.reshape(B, L, 4 * D).swapaxes(0, 1).astype(jnp.float32)
+    kernel = self.param(
+      'recurrent', nn.initializers.orthogonal(), (D, 4 * D)
+    ).astype(x.dtype)
+
+    def step(state, gate):
+      gate = gate + (state.hidden.astype(x.dtype) @ kernel)
+      forget, write, read, value = jnp.split(gate, 4, axis=-1)
+      # One more than its bias: at the start a cell forgets a quarter a step.
+      cell = jax.nn.sigmoid(forget + 1) * state.cell
+      cell = cell + jax.nn.sigmoid(write) * jnp.tanh(value)
+      new = LSTMState(jax.nn.sigmoid(read) * jnp.tanh(cell), cell)
+      return new, new.hidden
+
+    first = self.init_state(B, L) if state is None else state
+    last, hidden = jax.lax.scan(step, first, gates)
+    return hidden.swapaxes(0, 1).astype(x.dtype), state and last
+
+  def init_state(self, batch_size: int, length: int) -> LSTMState:
+    """The state before the first token; `length` has no effect."""
+    del length
+    zeros = jnp.zeros((batch_size, self.config.width), jnp.float32)
+    return LSTMState(zeros, zeros)

@@ -1,0 +1,193 @@
+"""Mamba's selective state-space model as a layer of a stack (2312.00752).
+
+The recurrence h_t = a_t·h_{t-1} + b_t runs as an associative scan over time,
+forward and backward: its gradient is the same recurrence in reverse.
+"""
+
+import math
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import layers
+
+KERNEL = 4  # tokens of the causal convolution
+EXPAND = 2  # inner width over D
+STEP_RANGE = (1e-3, 1e-1)  # Δ at the start
+
+
+@flax.struct.dataclass
+class MambaState:
+  """State between tokens.
+
+  Attributes:
+    recent: [B, KERNEL - 1, E] inputs of the convolution.
+    hidden: float32 [B, E, N].
+  """
+
+  recent: jax.Array
+  hidden: jax.Array
+
+
+@jax.custom_vjp
+def linear_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+  """h_t = a_t·h_{t-1} + b_t along axis 1, with h before the first zero.
+
+  Args:
+    a: [B, L, ...].
+    b: as a.
+
+  Returns:
+    h, as a.
+  """
+
+  def combine(left, right):
+    return left[0] * right[0], right[0] * left[1] + right[1]
+
+  return jax.lax.associative_scan(combine, (a, b), axis=1)[1]
+
+
+def _scan_forward(a, b):
+  h = linear_scan(a, b)
+  return h, (a, h)
+
+
+def _scan_backward(saved, grad):
+  a, h = saved
+  # What reaches h_t: its own gradient, and through a_{t+1} that of h_{t+1}.
+  later = jnp.pad(a[:, 1:], [(0, 0), (0, 1)] + [(0, 0)] * (a.ndim - 2))
+  total = jnp.flip(linear_scan(jnp.flip(later, 1), jnp.flip(grad, 1)), 1)
+  before = jnp.pad(h[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (a.ndim - 2))
+  return total * before, total
+
+
+linear_scan.defvjp(_scan_forward, _scan_backward)
+
+
+def sequential_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+  """As `linear_scan`, one step after another: its oracle and its rival."""
+
+  def step(h, ab):
+    h = ab[0] * h + ab[1]
+    return h, h
+
+  _, h = jax.lax.scan(
+    step, jnp.zeros_like(b[:, 0]), (a.swapaxes(0, 1), b.swapaxes(0, 1))
+  )
+  return h.swapaxes(0, 1)
+
+
+def selective_scan(
+  u: jax.Array,
+  delta: jax.Array,
+  a: jax.Array,
+  b: jax.Array,
+  c: jax.Array,
+  hidden: jax.Array,
+  scan=linear_scan,
+) -> tuple[jax.Array, jax.Array]:
+  """The selective state-space model (2312.00752, algorithm 2).
+
+  Args:
+    u: [B, L, E] inputs.
+    delta: [B, L, E] step sizes, positive.
+    a: [E, N] negative decay rates.
+    b: [B, L, N] what of the input is written.
+    c: [B, L, N] what of the state is read.
+    hidden: [B, E, N] state before the first token.
+    scan: `linear_scan` or `sequential_scan`.
+
+  Returns:
+    [B, L, E] outputs and the state [B, E, N] after the last token.
+  """
+  decay = jnp.exp(delta[..., None] * a)
+  written = (delta * u)[..., None] * b[:, :, None, :]
+  written = written.at[:, 0].add(decay[:, 0] * hidden)
+  h = scan(decay, written)
+  return jnp.einsum('blen,bln->ble', h, c), h[:, -1]
+
+
+class MambaLayer(nn.Module):
+  """Norm, convolution, selective scan, gate, residual.
+
+  Attributes:
+    config: gives width and norm.
+    state_size: N, hidden units for each inner channel.
+  """
+
+  config: layers.Backbone
+  state_size: int = 16
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, state: MambaState | None = None
+  ) -> tuple[jax.Array, MambaState | None]:
+    """[B, L, D] to the same, and the state moved on."""
+    B, L, D = x.shape
+    E, N, rank = EXPAND * D, self.state_size, math.ceil(D / 16)
+    rows = layers.make_norm(self.config.norm, 'norm')(x.reshape(B * L, D))
+    u, gate = jnp.split(
+      layers.Dense(2 * E, use_bias=False, name='in')(rows), 2, axis=-1
+    )
+    first = self.init_state(B, L) if state is None else state
+    u = u.reshape(B, L, E)
+    recent = jnp.concatenate([first.recent.astype(u.dtype), u], axis=1)
+    u = jax.nn.silu(self._convolution(recent, L)).reshape(B * L, E)
+    mixed = layers.Dense(rank + 2 * N, use_bias=False, name='select')(u)
+    step, b, c = jnp.split(mixed, [rank, rank + N], axis=-1)
+    delta = self._step_size(step)
+    rate = self.param('log_rate', _log_rates, (E, N))
+    skip = self.param('skip', nn.initializers.ones, (E,))
+
+    def wide(t):
+      return t.reshape(B, L, -1).astype(jnp.float32)
+
+    y, hidden = selective_scan(
+      wide(u), wide(delta), -jnp.exp(rate), wide(b), wide(c), first.hidden
+    )
+    y = y.reshape(B * L, E) + skip * u.astype(jnp.float32)
+    y = (y * jax.nn.silu(gate.astype(jnp.float32))).astype(x.dtype)
+    y = layers.Dense(D, use_bias=False, name='out')(y)
+    last = MambaState(recent[:, -(KERNEL - 1) :], hidden)
+    return x + y.reshape(B, L, D), state and last
+
+  def _convolution(self, recent, length):
+    """Each channel's own causal convolution over time."""
+    kernel = self.param(
+      'convolution', nn.initializers.uniform(KERNEL**-0.5), (KERNEL, 1)
+      + recent.shape[-1:],
+    )  # fmt: skip
+    bias = self.param('bias', nn.initializers.zeros, recent.shape[-1:])
+    kernel = (kernel - 0.5 * KERNEL**-0.5).astype(recent.dtype)
+    taps = [recent[:, i : i + length] * kernel[i] for i in range(KERNEL)]
+    return sum(taps) + bias.astype(recent.dtype)
+
+  def _step_size(self, step):
+    """Δ [B·L, E], positive; log-uniform over STEP_RANGE at the start."""
+    E = EXPAND * self.config.width
+
+    def init(key, shape):
+      low, high = (math.log(s) for s in STEP_RANGE)
+      start = jnp.exp(jax.random.uniform(key, shape, minval=low, maxval=high))
+      return start + jnp.log(-jnp.expm1(-start))  # inverse of softplus
+
+    bias = self.param('step_bias', init, (E,))
+    step = layers.Dense(E, use_bias=False, name='step')(step)
+    return jax.nn.softplus(step.astype(jnp.float32) + bias)
+
+  def init_state(self, batch_size: int, length: int) -> MambaState:
+    """The state before the first token; `length` has no effect."""
+    del length
+    E = EXPAND * self.config.width
+    return MambaState(
+      jnp.zeros((batch_size, KERNEL - 1, E), self.config.dtype),
+      jnp.zeros((batch_size, E, self.state_size), jnp.float32),
+    )
+
+
+def _log_rates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+  """log of 1, 2, …, N for every channel (S4D-real)."""
+  del key
+  return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[1] + 1)), shape)

@@ -1,0 +1,90 @@
+"""Recurrent Memory Transformer (2207.06881).
+
+Each segment is read with memory tokens in front of it and behind it. Those in
+front bring what earlier segments knew; the outputs of those behind it are the
+memory of the next segment.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import halting, layers, segmented, transformer
+
+
+class Segment(nn.Module):
+  """All layers over one segment; the body of the scan over segments.
+
+  Attributes:
+    config: shape of the stack.
+    layer: makes a layer, by name.
+    adaptive: what repeats, and until when.
+    num_tokens: M, memory tokens at each end.
+    num_steps: repetitions at most.
+  """
+
+  config: layers.Backbone
+  layer: Callable[..., nn.Module]
+  adaptive: halting.Halting
+  num_tokens: int
+  num_steps: int = 1
+
+  @nn.compact
+  def __call__(
+    self, memory: jax.Array, segment: tuple[jax.Array, jax.Array]
+  ) -> tuple[jax.Array, tuple[jax.Array, halting.Usage]]:
+    """Reads a segment.
+
+    Args:
+      memory: [B, M, D].
+      segment: hidden states [B, L, D] and a boolean: whether the gradient of
+        the memory stops here.
+
+    Returns:
+      the new memory, the normed hidden states [B, L, D] and the usage.
+    """
+    x, cut = segment
+    M, (B, L, D) = self.num_tokens, x.shape
+    memory = jnp.where(cut, jax.lax.stop_gradient(memory), memory)
+    x = jnp.concatenate([memory, x, memory], axis=1)
+    x, _, usage = transformer.Stack(
+      self.config, self.layer, self.adaptive, name='stack'
+    )(x, None, self.num_steps)
+    norm = layers.make_norm(self.config.norm, 'norm')
+    x = norm(x.reshape(-1, D)).reshape(B, L + 2 * M, D)
+    here = halting.Usage(
+      usage.steps[:, M:-M], usage.cost[:, M:-M], usage.executed
+    )
+    return x[:, -M:], (x[:, M:-M], here)
+
+
+class RMT(segmented.SegmentModel, kw_only=True):
+  """Recurrent memory transformer; see `segmented.SegmentModel`.
+
+  Attributes:
+    layer: makes a layer, by name.
+    num_tokens: M, memory tokens at each end of a segment.
+  """
+
+  layer: Callable[..., nn.Module]
+  num_tokens: int
+
+  def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
+    """See `segmented.SegmentModel`."""
+    return Segment, (self.config, self.layer, self.adaptive, self.num_tokens)
+
+  def first_memory(self, batch_size: int) -> jax.Array:
+    """The learned memory tokens, [B, M, D]."""
+    init = nn.initializers.normal(layers.EMBED_STD)
+    shape = (self.num_tokens, self.config.width)
+    memory = self.param('memory_tokens', init, shape)
+    return jnp.broadcast_to(
+      memory.astype(self.config.dtype), (batch_size, *shape)
+    )
+
+  def read_out(self) -> nn.Module:
+    """Projection alone: a segment's hidden states are normed."""
+    return transformer.ReadOut(self.vocab_size, 'none', name='read_out')

@@ -1,0 +1,120 @@
+"""Models that read a sequence in segments and carry a memory between them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from reasoning_depth.models import (
+  base,
+  halting,
+  layers,
+  segments,
+  transformer,
+)
+
+
+class SegmentModel(nn.Module, kw_only=True):
+  """Embedding, scan over segments with the memory as its carry, read-out.
+
+  Attributes:
+    config: shape of the stack.
+    vocab_size: V.
+    segment_length: tokens in a segment.
+    stride: tokens from one segment's start to the next; below segment_length,
+      the end of a segment is read again at the start of the next ('repeat
+      state'), and a token's logits come from the first segment that holds it.
+    truncate: segments that the gradient through the memory covers, counted
+      from the last; 0 for all.
+    unroll_segments: segments per iteration of the scan.
+    adaptive: what repeats, and until when.
+  """
+
+  config: layers.Backbone
+  vocab_size: int
+  segment_length: int
+  stride: int
+  truncate: int = 0
+  unroll_segments: int = 1
+  adaptive: halting.Halting = halting.Halting()
+
+  def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
+    """The module that reads a segment, and its arguments but the last.
+
+    The last is the number of repetitions at most. The module maps a memory and
+    (hidden states [B, L, D], whether the gradient of the memory stops) to the
+    new memory and (hidden states, usage).
+    """
+    raise NotImplementedError
+
+  def first_memory(self, batch_size: int) -> Any:
+    """The memory before the first segment."""
+    raise NotImplementedError
+
+  def read_out(self) -> nn.Module:
+    """Maps hidden states [..., L, D] to logits [..., L, V]."""
+    return transformer.ReadOut(
+      self.vocab_size, self.config.norm, name='read_out'
+    )
+
+  def __call__(
+    self,
+    tokens: jax.Array,
+    *,
+    depth: int | None = None,
+    deterministic: bool = True,
+  ) -> base.Output:
+    """int32 [B, L] to logits; `depth` as in `transformer.Transformer`.
+
+    Raises:
+      ValueError: where the segments do not cover L tokens exactly.
+    """
+    del deterministic
+    parts = segments.split(tokens, self.segment_length, self.stride)
+    _, _, logits, usage = self._run(
+      parts, None, lambda x: segments.join(x, self.stride), depth
+    )
+    return transformer.output(
+      logits, self.adaptive, halting.joined(usage, self.stride)
+    )
+
+  def read_segments(
+    self, parts: jax.Array, memory: Any, position: jax.Array
+  ) -> tuple[Any, Any, jax.Array]:
+    """Reads segments from a memory, to decode step by step.
+
+    Args:
+      parts: int32 [S, B, segment_length].
+      memory: before them; None for the first one.
+      position: of the token in the last segment whose logits are wanted.
+
+    Returns:
+      the memory before, the memory after, and logits [B, V].
+    """
+    before, after, logits, _ = self._run(
+      parts, memory, lambda x: x[-1, :, position], None
+    )
+    return before, after, logits
+
+  @nn.compact
+  def _run(
+    self, parts: jax.Array, before: Any, select: Callable, depth: int | None
+  ) -> tuple[Any, Any, jax.Array, halting.Usage]:
+    S, B, _ = parts.shape
+    if before is None:
+      before = self.first_memory(B)
+    x = transformer.Embedding(self.config, self.vocab_size, name='embedding')(
+      parts
+    )
+    module, arguments = self.segment()
+    after, (x, usage) = nn.scan(
+      module,
+      variable_broadcast='params',
+      split_rngs={'params': False},
+      unroll=min(self.unroll_segments, S),
+    )(
+      *arguments, depth or self.adaptive.max_steps, name='segment'
+    )(before, (x, np.asarray(segments.cuts(S, self.truncate))))
+    return before, after, self.read_out()(select(x)), usage

@@ -1,0 +1,196 @@
+"""Tiny Recursive Model (2510.04871).
+
+Two latents are refined by one small network: z, the reasoning, n times from
+x + y + z; then y, the answer, once from y + z. T such cycles are a deep
+recursion, of which only the last has a gradient. Deep supervision runs many
+deep recursions on a carried (y, z), with an optimiser step after each.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import base, layers, transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyRecursion:
+  """Choices of the recursion.
+
+  Attributes:
+    inner_steps: n, updates of z in a cycle.
+    cycles: T; the gradient goes through the last alone.
+    supervision: deep recursions at most, in training and at inference.
+    exploration: probability that a sample in training must go on for a random
+      number of deep recursions, though the halting head says stop.
+    halt_weight: of the halting head's loss.
+  """
+
+  inner_steps: int = 6
+  cycles: int = 3
+  supervision: int = 1
+  exploration: float = 0.1
+  halt_weight: float = 0.5
+
+  def __post_init__(self):
+    for field in ('inner_steps', 'cycles', 'supervision'):
+      if getattr(self, field) < 1:
+        raise ValueError(
+          f'recursion.{field}={getattr(self, field)}: must be at least 1'
+        )
+    if not 0 <= self.exploration <= 1:
+      raise ValueError(
+        f'recursion.exploration={self.exploration}: must be from 0 to 1'
+      )
+
+
+@flax.struct.dataclass
+class Latents:
+  """What a deep recursion hands to the next.
+
+  Attributes:
+    answer: [B, L, D], y.
+    reasoning: [B, L, D], z.
+  """
+
+  answer: jax.Array
+  reasoning: jax.Array
+
+
+class TRM(nn.Module):
+  """Embedding, deep recursion, read-out, halting head.
+
+  Attributes:
+    config: shape of the network.
+    vocab_size: V.
+    layer: makes a layer of the network, by name.
+    recursion: choices of the recursion.
+  """
+
+  config: layers.Backbone
+  vocab_size: int
+  layer: Callable[..., nn.Module]
+  recursion: TinyRecursion = TinyRecursion()
+
+  def setup(self):
+    """Makes the parts; see Linen."""
+    c = self.config
+    self.embedding = transformer.Embedding(c, self.vocab_size)
+    self.network = transformer.Stack(c, self.layer)
+    # The blocks end in a norm of their own.
+    self.read_out = transformer.ReadOut(self.vocab_size, 'none')
+    # Begins at "not yet": the sample is not said to be right.
+    self.halting = nn.Dense(
+      1,
+      kernel_init=nn.initializers.zeros,
+      bias_init=nn.initializers.constant(-5.0),
+      dtype=jnp.float32,
+    )
+
+  def __call__(
+    self,
+    tokens: jax.Array,
+    *,
+    depth: int | None = None,
+    deterministic: bool = True,
+  ) -> base.Output:
+    """int32 [B, L] to logits, after `depth` deep recursions.
+
+    Args:
+      tokens: the sequence.
+      depth: deep recursions; None for `recursion.supervision`.
+      deterministic: has no effect.
+    """
+    del deterministic
+    count = depth or self.recursion.supervision
+    latents = self.first_latents(tokens.shape)
+
+    def body(mdl, latents, _):
+      latents, logits, _ = mdl.recurse(tokens, latents)
+      return latents, logits
+
+    if self.is_initializing():
+      _, logits = body(self, latents, None)
+      every = logits[None]
+    else:
+      _, every = nn.scan(
+        body,
+        variable_broadcast='params',
+        split_rngs={'params': False},
+        length=count,
+      )(self, latents, None)
+    steps = jnp.float32(count)
+    return base.Output(
+      logits=every[-1],
+      depth_logits=every,
+      halting=None,
+      ponder=jnp.broadcast_to(steps, tokens.shape),
+      executed=steps,
+      penalty=jnp.float32(0),
+    )
+
+  def first_latents(self, shape: tuple[int, int]) -> Latents:
+    """The latents of samples [B, L] before the first deep recursion.
+
+    Two vectors, drawn once and not learnt, at every position.
+    """
+    D = self.config.width
+    start = jax.random.normal(jax.random.key(0), (2, 1, 1, D))
+    start = start.astype(self.config.dtype)
+    return Latents(*jnp.broadcast_to(start, (2, *shape, D)))
+
+  def recurse(
+    self, tokens: jax.Array, latents: Latents
+  ) -> tuple[Latents, jax.Array, jax.Array]:
+    """One deep recursion (2510.04871, figure 3).
+
+    Args:
+      tokens: int32 [B, L].
+      latents: from the deep recursion before; no gradient goes into them.
+
+    Returns:
+      new latents without gradient, logits [B, L, V], and the halting head's
+      logit [B]: how sure it is that the whole answer is right.
+    """
+    # At the scale of the latents, which the network's norms keep at 1.
+    x = self.embedding(tokens) / layers.EMBED_STD
+    stopped = jax.tree.map(jax.lax.stop_gradient, (x, latents))
+
+    def cycle(mdl, latents, _):
+      return mdl._cycle(stopped[0], latents), None
+
+    latents = stopped[1]
+    if not self.is_initializing() and self.recursion.cycles > 1:
+      latents, _ = nn.scan(
+        cycle,
+        variable_broadcast='params',
+        split_rngs={'params': False},
+        length=self.recursion.cycles - 1,
+      )(self, latents, None)
+      latents = jax.tree.map(jax.lax.stop_gradient, latents)
+    latents = self._cycle(x, latents)
+    logits = self.read_out(latents.answer)
+    halt = self.halting(latents.answer[:, 0].astype(jnp.float32))[:, 0]
+    return jax.tree.map(jax.lax.stop_gradient, latents), logits, halt
+
+  def _cycle(self, x, latents):
+    """n updates of z, one of y."""
+    y = latents.answer
+
+    def update(mdl, z, _):
+      return mdl.network(x + y + z)[0], None
+
+    if self.is_initializing():
+      z, _ = update(self, latents.reasoning, None)
+    else:
+      z, _ = nn.scan(
+        update,
+        variable_broadcast='params',
+        split_rngs={'params': False},
+        length=self.recursion.inner_steps,
+      )(self, latents.reasoning, None)
+    return Latents(self.network(y + z)[0], z)

@@ -1,0 +1,217 @@
+"""Halting arithmetic, alone and against numbers of the public code.
+
+tests/data/act_reference.npz holds halting weights, inputs, outputs and
+gradients of the public ARMT code's adaptive computation (PyTorch, float32).
+"""
+
+import functools
+import pathlib
+
+import flax.linen as nn
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import halting, layers, transformer
+
+REFERENCE = np.load(
+  pathlib.Path(__file__).parents[1] / 'data/act_reference.npz'
+)
+SHAPE = (3, 4)
+
+
+def run(config, ps):
+  """Progress and weights [N, ...] of halting probabilities [N, ...]."""
+  progress, us = halting.start(ps.shape[1:]), []
+  for n, p in enumerate(ps):
+    progress, u = halting.advance(config, progress, p, n, len(ps))
+    us.append(u)
+  return progress, jnp.stack(us)
+
+
+def probabilities(seed, num_steps):
+  return jax.random.uniform(jax.random.key(seed), (num_steps, *SHAPE))
+
+
+@hypothesis.given(
+  seed=st.integers(0, 1000),
+  num_steps=st.integers(1, 6),
+  rule=st.sampled_from(['act', 'ponder', 'fixed']),
+  threshold=st.sampled_from([0.3, 0.9, 1.0]),
+)
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_weights_sum_to_one(seed, num_steps, rule, threshold):
+  config = halting.Halting('layer', rule, num_steps, threshold)
+  progress, us = run(config, probabilities(seed, num_steps))
+  np.testing.assert_allclose(us.sum(0), 1, atol=1e-6)
+  assert (us >= 0).all()
+  assert (progress.steps >= 1 - 1e-6).all()
+  assert (progress.steps <= num_steps + 1e-5).all()
+
+
+def test_act_by_hand():
+  # 0.5 + 0.3 stay below 0.9; the third step passes it: remainder 0.2.
+  ps = jnp.array([0.5, 0.3, 0.7, 0.4])
+  config = halting.Halting('layer', 'act', 4, 0.9)
+  progress, us = run(config, ps)
+  np.testing.assert_allclose(us, [0.5, 0.3, 0.2, 0], atol=1e-6)
+  assert (float(progress.steps), float(progress.running)) == (3, 0)
+  np.testing.assert_allclose(progress.remainder, 0.2, atol=1e-6)
+  # At the cap the remainder goes to the last step; not so in 'universal'.
+  few = jnp.array([0.2, 0.3])
+  _, us = run(config, few)
+  np.testing.assert_allclose(us, [0.2, 0.8], atol=1e-6)
+  capped, us = run(halting.Halting('layer', 'universal', 2, 0.9), few)
+  np.testing.assert_allclose(us, [0.2, 0.3], atol=1e-6)
+  assert float(capped.remainder) == 0
+
+
+def test_ponder_by_hand():
+  config = halting.Halting('layer', 'ponder', 3, prior=0.5)
+  progress, us = run(config, jnp.array([0.5, 0.5, 0.1]))
+  np.testing.assert_allclose(us, [0.5, 0.25, 0.25], atol=1e-6)
+  np.testing.assert_allclose(progress.steps, 0.5 + 2 * 0.25 + 3 * 0.25)
+  prior = np.array([4, 2, 1]) / 7
+  divergence = np.sum(us * np.log(us / prior))
+  np.testing.assert_allclose(progress.divergence, divergence, atol=1e-6)
+  assert float(halting.cost(config, progress)) >= 0
+
+
+def test_positions_that_halt_stay_halted():
+  config = halting.Halting('layer', 'act', 6, 0.9)
+  progress, running = halting.start(SHAPE), []
+  for n, p in enumerate(probabilities(0, 6)):
+    was = progress.running
+    progress, u = halting.advance(config, progress, p, n, 6)
+    assert (progress.running <= was).all()
+    assert (u[was == 0] == 0).all()
+    running.append(float(progress.running.mean()))
+  assert running[0] > 0 and running[-1] == 0
+
+
+@pytest.mark.parametrize('rule', ['act', 'universal', 'ponder'])
+def test_gradient_of_the_ponder_cost_by_finite_differences(rule):
+  config = halting.Halting('layer', rule, 4, 0.9)
+
+  def cost(ps):
+    return halting.cost(config, run(config, ps)[0]).sum()
+
+  ps = 0.1 + 0.4 * probabilities(3, 4)
+  grad = jax.grad(cost)(ps)
+  with jax.enable_x64(True):
+    wide = np.asarray(ps, np.float64)
+    for index in np.ndindex(ps.shape):
+      step = np.zeros(ps.shape)
+      step[index] = 1e-5
+      slope = (cost(wide + step) - cost(wide - step)) / 2e-5
+      np.testing.assert_allclose(grad[index], slope, atol=1e-3)
+  assert jnp.abs(grad).max() > 0.5
+
+
+class Reference(nn.Module):
+  """The function that the reference repeats: s + tanh(s @ W)."""
+
+  @nn.compact
+  def __call__(self, x):
+    weight = self.param('weight', nn.initializers.zeros, (x.shape[-1],) * 2)
+    return x + jnp.tanh(x @ weight), None
+
+
+@pytest.mark.parametrize('case', ['act_init', 'act_mixed', 'act_capped'])
+def test_agrees_with_the_public_code(case):
+  stored = {
+    k.split('/')[1]: jnp.asarray(REFERENCE[k])
+    for k in REFERENCE.files
+    if k.startswith(case + '/')
+  }
+  hops = int(stored['max_hop'])
+  config = halting.Halting('layer', 'universal', hops, 0.9)
+  module = halting.Adaptive(Reference, config, hops)
+
+  def value(h, weight, bias):
+    params = {
+      'repeated': {
+        'body': {'weight': stored['fn_W']},
+        'halting': {'kernel': weight, 'bias': bias},
+      }
+    }
+    y, _, usage = module.apply({'params': params}, h, None)
+    total = jnp.sum(y * stored['R']) + 0.37 * usage.cost.mean()
+    return total, (y, usage)
+
+  weight = stored['p_weight'].reshape(-1, 1)
+  bias = stored['p_bias'].reshape(1)
+  grads, (y, usage) = jax.jit(jax.grad(value, (0, 1, 2), has_aux=True))(
+    stored['h'], weight, bias
+  )
+  np.testing.assert_allclose(y, stored['out'], atol=1e-5)
+  np.testing.assert_allclose(usage.cost, stored['remainders'], atol=1e-5)
+  np.testing.assert_allclose(usage.steps, stored['n_updates'], atol=1e-5)
+  np.testing.assert_allclose(grads[0], stored['grad_h'], atol=1e-5)
+  for ours, name in ((grads[1], 'weight'), (grads[2], 'bias')):
+    theirs = stored[f'grad_p_{name}'].reshape(ours.shape)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+B, L, V = 2, 6, 5
+BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+BLOCK = functools.partial(layers.Block, BACKBONE, True)
+
+
+def outputs(config, **kwargs):
+  model = transformer.Transformer(BACKBONE, V, BLOCK, config)
+  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  apply = jax.jit(functools.partial(model.apply, **kwargs))
+  return apply(variables, TOKENS), variables
+
+
+def test_one_fixed_repetition_is_the_plain_model():
+  plain, variables = outputs(halting.Halting())
+  for kind in ('layer', 'model'):
+    once = transformer.Transformer(
+      BACKBONE, V, BLOCK, halting.Halting(kind, 'fixed', 1)
+    )
+    params = dict(variables['params'])
+    blocks = params['stack']['layers']['block']
+    unit = {'kernel': jnp.zeros((16, 1)), 'bias': jnp.zeros(1)}
+    if kind == 'layer':
+      unit = jax.tree.map(lambda x: jnp.stack([x, x]), unit)
+      repeated = {'body': blocks, 'halting': unit}
+      stack = {'layers': {'adaptive': {'repeated': repeated}}}
+    else:
+      body = {'stack': {'layers': {'block': blocks}}}
+      stack = {'adaptive': {'repeated': {'body': body, 'halting': unit}}}
+    out = once.apply({'params': params | {'stack': stack}}, TOKENS)
+    np.testing.assert_allclose(out.logits, plain.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['layer', 'model'])
+def test_depth_overrides_the_number_of_steps(kind):
+  config = halting.Halting(kind, 'fixed', 2)
+  two, _ = outputs(config)
+  three, _ = outputs(config, depth=3)
+  assert (float(two.ponder[0, 0]), float(three.ponder[0, 0])) == (2, 3)
+  assert (float(two.executed), float(three.executed)) == (2, 3)
+  assert not np.allclose(two.logits, three.logits)
+
+
+@pytest.mark.parametrize('kind', ['layer', 'model'])
+def test_steps_that_nobody_needs_are_not_run(kind):
+  # sigmoid(1) = 0.73: every position halts in about its second step of 4.
+  out, _ = outputs(halting.Halting(kind, 'act', 4))
+  assert 1 <= out.ponder.mean() <= out.executed <= 3
+  assert out.penalty > 0
+
+
+@pytest.mark.parametrize(
+  'field', [{'kind': 'block'}, {'rule': 'art'}, {'max_steps': 0},
+            {'threshold': 0.0}, {'prior': 1.5}],
+)  # fmt: skip
+def test_bad_fields_are_named(field):
+  name, value = next(iter(field.items()))
+  with pytest.raises(ValueError, match=f'halting.{name}=.*{value}'):
+    halting.Halting(**field)

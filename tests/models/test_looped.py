@@ -1,0 +1,176 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import layers, looped, transformer
+
+B, L, V = 2, 6, 5
+BACKBONE = layers.Backbone(num_layers=1, width=16, num_heads=2, mlp_width=32)
+BLOCK = functools.partial(layers.Block, BACKBONE, True)
+TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+
+
+@functools.cache
+def build(**fields):
+  model = looped.Looped(BACKBONE, V, BLOCK, looped.Recurrence(**fields))
+  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+
+
+def apply(model, variables, **kwargs):
+  return jax.jit(functools.partial(model.apply, **kwargs))(variables, TOKENS)
+
+
+def by_hand(variables, loops, fields):
+  """The definition, loop by loop; returns the logits after each."""
+  params = variables['params']
+  read_out = jax.jit(transformer.ReadOut(V).apply)
+  stack = jax.jit(transformer.Stack(BACKBONE, BLOCK).apply)
+
+  def run(name, x):
+    return stack({'params': params[name]}, x)[0]
+
+  table = params['embedding']['tokens']['embedding']
+  e = table[TOKENS]
+  if fields.get('prelude'):
+    e = run('prelude', e)
+  s = e if fields.get('initial') == 'embedding' else jnp.zeros_like(e)
+  every = []
+  for n in range(loops):
+    carry = fields.get('carry', 'latent')
+    if n and carry != 'latent':
+      weights = jax.nn.softmax(every[-1])
+      if fields.get('answer') == 'straight_through':
+        weights = jax.nn.one_hot(weights.argmax(-1), V)
+      s = weights @ table + (s if carry == 'both' else 0)
+    inject = fields.get('inject', 'add')
+    if inject == 'add':
+      s = s + e
+    elif inject in ('concat', 'gate'):
+      p = params['injection']
+      mixed = jnp.concatenate([s, e], -1) @ p['kernel'] + p['bias']
+      gate = jax.nn.sigmoid(mixed)
+      s = mixed if inject == 'concat' else gate * s + (1 - gate) * e
+    s = run('core', s)
+    out = run('coda', s) if fields.get('coda') else s
+    out = read_out({'params': params['read_out']}, out)
+    every.append(out)
+  return jnp.stack(every)
+
+
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {'inject': 'none', 'initial': 'embedding'},
+    {'prelude': 1, 'coda': 1, 'inject': 'concat'},
+    {'inject': 'gate', 'carry': 'both'},
+    {'carry': 'answer', 'answer': 'straight_through'},
+  ],
+  ids=str,
+)
+def test_loops_are_the_definition(fields):
+  model, variables = build(read_every=True, **fields)
+  expected = by_hand(variables, 5, fields)
+  out = apply(model, variables, depth=5)
+  np.testing.assert_allclose(out.depth_logits, expected, atol=2e-5)
+  np.testing.assert_allclose(out.logits, expected[-1], atol=2e-5)
+  last, _ = build(**fields)
+  ours = apply(last, variables).logits
+  np.testing.assert_allclose(
+    ours, expected[last.recurrence.mean - 1], atol=2e-5
+  )
+
+
+def gradient(model, variables, loops):
+  def loss(variables):
+    logits = model.apply(variables, TOKENS, depth=loops).logits
+    return jnp.sum(jax.nn.log_softmax(logits)[..., 0])
+
+  return jax.jit(jax.grad(loss))(variables)
+
+
+def test_truncation_changes_the_gradient_and_not_the_answer():
+  whole, variables = build()
+  short, _ = build(truncate=2)
+  every, _ = build(truncate=2, read_every=True)
+  np.testing.assert_allclose(
+    apply(whole, variables, depth=5).logits,
+    apply(short, variables, depth=5).logits,
+    atol=1e-5,
+  )
+  ours, theirs, all_of_it = (
+    gradient(m, variables, 5) for m in (short, every, whole)
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, theirs
+  )
+
+  def kernel(g):
+    return g['params']['core']['layers']['block']['mlp_in']['kernel']
+
+  assert jnp.abs(kernel(ours) - kernel(all_of_it)).max() > 1e-3
+  # Within what it covers, the gradient is whole.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+    gradient(short, variables, 2),
+    gradient(whole, variables, 2),
+  )
+
+
+def test_memory_stops_growing_where_the_gradient_stops():
+  def temporary_bytes(model, variables, loops):
+    def loss(variables):
+      return model.apply(variables, TOKENS, depth=loops).logits.sum()
+
+    compiled = jax.jit(jax.grad(loss)).lower(variables).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  short, variables = build(truncate=2)
+  whole, _ = build()
+  few, many = (temporary_bytes(short, variables, n) for n in (4, 32))
+  assert many == few
+  few, many = (temporary_bytes(whole, variables, n) for n in (4, 32))
+  assert many > 2 * few
+
+
+@pytest.mark.parametrize('draw', ['poisson', 'log_normal'])
+def test_loops_are_drawn_in_training_only(draw):
+  config = looped.Recurrence(draw=draw, mean=4, least=2, most=8)
+  keys = jax.random.split(jax.random.key(0), 2000)
+  loops = jax.vmap(functools.partial(looped.draw_loops, config))(keys)
+  assert (int(loops.min()), int(loops.max())) == (2, 8)
+  assert 3.5 < loops.mean() < 4.5
+  model, variables = build(draw=draw, least=1, most=6, truncate=2)
+  fixed = apply(model, variables)
+  assert float(fixed.executed) == 4
+  train = jax.jit(
+    lambda key: model.apply(
+      variables, TOKENS, deterministic=False, rngs={looped.RNG: key}
+    )
+  )
+  seen = set()
+  every, _ = build(read_every=True)
+  expected = apply(every, variables, depth=6).depth_logits
+  for i in range(12):
+    out = train(jax.random.key(i))
+    count = int(out.executed)
+    seen.add(count)
+    np.testing.assert_allclose(out.logits, expected[count - 1], atol=1e-5)
+  assert len(seen) > 2
+
+
+@pytest.mark.parametrize(
+  'fields, match',
+  [
+    ({'inject': 'mul'}, 'recurrence.inject='),
+    ({'draw': 'uniform'}, 'recurrence.draw='),
+    ({'mean': 9}, 'recurrence.mean=9: must be from .*least=1.*most=8'),
+    ({'inject': 'none'}, 'recurrence.inject=none.*initial=embedding'),
+    ({'read_every': True, 'draw': 'poisson'}, 'recurrence.read_every=True'),
+  ],
+)
+def test_bad_fields_are_named(fields, match):
+  with pytest.raises(ValueError, match=match):
+    looped.Recurrence(**fields)

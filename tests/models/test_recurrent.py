@@ -1,0 +1,104 @@
+"""LSTM and Mamba layers, each against a step-by-step oracle."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import layers, lstm, mamba, transformer
+
+B, L, D, V = 2, 9, 16, 7
+BACKBONE = layers.Backbone(num_layers=2, width=D, num_heads=2, mlp_width=32)
+LAYERS = {
+  'transformer': functools.partial(layers.Block, BACKBONE, True),
+  'lstm': functools.partial(lstm.LSTMLayer, BACKBONE),
+  'mamba': functools.partial(mamba.MambaLayer, BACKBONE, 4),
+}
+TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+
+
+def sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def test_lstm_by_hand():
+  x = jax.random.normal(jax.random.key(0), (B, L, D))
+  layer = lstm.LSTMLayer(BACKBONE)
+  variables = layer.init(jax.random.key(1), x)
+  ours, _ = layer.apply(variables, x)
+  params = jax.tree.map(np.asarray, variables['params'])
+  h, c = np.zeros((2, B, D))
+  for t in range(L):
+    gates = np.asarray(x)[:, t] @ params['input']['kernel']
+    gates = gates + params['input']['bias'] + h @ params['recurrent']
+    forget, write, read, value = np.split(gates, 4, axis=-1)
+    c = sigmoid(forget + 1) * c + sigmoid(write) * np.tanh(value)
+    h = sigmoid(read) * np.tanh(c)
+    np.testing.assert_allclose(ours[:, t], h, atol=1e-5)
+
+
+@pytest.mark.parametrize('length', [1, 7, 64])
+def test_linear_scan_is_the_recurrence_forward_and_backward(length):
+  keys = jax.random.split(jax.random.key(length), 3)
+  a = jax.random.uniform(keys[0], (B, length, 3, 2))
+  b = jax.random.normal(keys[1], a.shape)
+  weight = jax.random.normal(keys[2], a.shape)
+
+  def value(scan):
+    return jax.jit(
+      jax.value_and_grad(lambda a, b: jnp.sum(weight * scan(a, b)), (0, 1))
+    )(a, b)
+
+  chex.assert_trees_all_close(
+    value(mamba.linear_scan), value(mamba.sequential_scan), atol=1e-5
+  )
+
+
+def test_selective_scan_by_hand():
+  E, N = 3, 2
+  rng = np.random.default_rng(0)
+  u, delta = rng.normal(size=(2, B, L, E))
+  delta = np.exp(delta)
+  a = -np.exp(rng.normal(size=(E, N)))
+  b, c = rng.normal(size=(2, B, L, N))
+  h = rng.normal(size=(B, E, N))
+  ours, last = mamba.selective_scan(*map(jnp.asarray, (u, delta, a, b, c, h)))
+  for t in range(L):
+    step = delta[:, t, :, None]
+    h = np.exp(step * a) * h + step * u[:, t, :, None] * b[:, t, None]
+    y = (h * c[:, t, None]).sum(-1)
+    np.testing.assert_allclose(ours[:, t], y, atol=1e-4)
+  np.testing.assert_allclose(last, h, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', LAYERS)
+@pytest.mark.parametrize(
+  'positions', ['rotary', 'lattice', 'relative', 'learned']
+)
+def test_decoding_in_pieces_is_the_whole_sequence(name, positions):
+  backbone = layers.Backbone(2, D, 2, 32, positions, 0.5, row=4)
+  layer = functools.partial(LAYERS[name].func, backbone, *LAYERS[name].args[1:])
+  model = transformer.Transformer(backbone, V, layer, max_length=L)
+  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  whole = jax.jit(model.apply)(variables, TOKENS).logits
+  state, pieces = model.init_state(B, L), []
+  decode = jax.jit(functools.partial(model.apply, method='decode'))
+  for piece in jnp.split(TOKENS, [5, 6, 7], axis=1):
+    logits, state = decode(variables, piece, state)
+    pieces.append(logits)
+  np.testing.assert_allclose(jnp.concatenate(pieces, axis=1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['lstm', 'mamba'])
+def test_nothing_reaches_back_in_time(name):
+  model = transformer.Transformer(BACKBONE, V, LAYERS[name])
+  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  other = TOKENS.at[:, 5].set((TOKENS[:, 5] + 1) % V)
+  ours, theirs = (
+    jax.jit(model.apply)(variables, t).logits for t in (TOKENS, other)
+  )
+  np.testing.assert_array_equal(ours[:, :5], theirs[:, :5])
+  assert not np.allclose(ours[:, 5:], theirs[:, 5:])

@@ -1,0 +1,70 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.models import layers, rmt, segments, transformer
+
+B, SEGMENT, M, V = 2, 4, 3, 7
+BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+BLOCK = functools.partial(layers.Block, BACKBONE, True)
+
+
+@functools.cache
+def build(truncate=0, stride=SEGMENT, count=3):
+  length = SEGMENT + (count - 1) * stride
+  model = rmt.RMT(
+    config=BACKBONE, vocab_size=V, layer=BLOCK, segment_length=SEGMENT,
+    stride=stride, num_tokens=M, truncate=truncate,
+  )  # fmt: skip
+  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
+  return model, jax.jit(model.init)(jax.random.key(1), tokens), tokens
+
+
+def test_scan_over_segments_is_a_loop():
+  for stride in (SEGMENT, 2):
+    model, variables, tokens = build(stride=stride)
+    params = variables['params']
+    memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
+    parts = []
+    for tokens_here in segments.split(tokens, SEGMENT, stride):
+      x = params['embedding']['tokens']['embedding'][tokens_here]
+      x = jnp.concatenate([memory, x, memory], axis=1)
+      x, _, _ = transformer.Stack(BACKBONE, BLOCK).apply(
+        {'params': params['segment']['stack']}, x
+      )
+      norm = params['segment']['norm']
+      x = layers.layer_norm(
+        x.reshape(-1, BACKBONE.width), norm['scale'], norm['bias']
+      ).reshape(x.shape)
+      memory = x[:, -M:]
+      parts.append(x[:, M:-M] @ params['read_out']['logits']['kernel'])
+    theirs = segments.join(jnp.stack(parts), stride)
+    ours = jax.jit(model.apply)(variables, tokens).logits
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_gradient_reaches_as_many_segments_as_asked():
+  def reach(truncate):
+    model, variables, tokens = build(truncate, count=4)
+    table = variables['params']['embedding']['tokens']['embedding']
+    own = jnp.arange(tokens.size).reshape(tokens.shape)
+    wide = model.clone(vocab_size=tokens.size)
+    kernel = jax.random.normal(jax.random.key(0), (BACKBONE.width, tokens.size))
+
+    def loss(table):
+      params = variables['params'] | {
+        'embedding': {'tokens': {'embedding': table}},
+        'read_out': {'logits': {'kernel': kernel}},
+      }
+      logits = wide.apply({'params': params}, own).logits
+      return logits[:, -SEGMENT:].sum()
+
+    grad = jax.jit(jax.grad(loss))(table[tokens].reshape(-1, BACKBONE.width))
+    grad = jnp.abs(grad).reshape(B, -1, SEGMENT, BACKBONE.width)
+    return (grad.max(axis=(0, 2, 3)) > 0).tolist()
+
+  assert reach(0) == [True] * 4
+  assert reach(2) == [False, False, True, True]
+  assert reach(1) == [False, False, False, True]

@@ -1,0 +1,89 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth.models import layers, transformer, trm
+
+B, L, V = 2, 6, 5
+BACKBONE = layers.Backbone(
+  num_layers=1, width=16, num_heads=2, mlp_width=32, norm='rms',
+  norm_place='post', mlp='swiglu', parallel_residual=False,
+)  # fmt: skip
+TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+
+
+@functools.cache
+def build(mixer='attention', **fields):
+  backbone = dataclasses.replace(BACKBONE, mixer=mixer)
+  block = functools.partial(layers.Block, backbone, False)
+  model = trm.TRM(backbone, V, block, trm.TinyRecursion(**fields))
+  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+
+
+def by_hand(model, variables, count):
+  params, r = variables['params'], model.recursion
+  x = params['embedding']['tokens']['embedding'][TOKENS] / layers.EMBED_STD
+
+  @jax.jit
+  def network(x):
+    stack = transformer.Stack(model.config, model.layer)
+    return stack.apply({'params': params['network']}, x)[0]
+
+  latents = model.first_latents(TOKENS.shape)
+  y, z, every = latents.answer, latents.reasoning, []
+  for _ in range(count):
+    for _ in range(r.cycles):
+      for _ in range(r.inner_steps):
+        z = network(x + y + z)
+      y = network(y + z)
+    every.append(y @ params['read_out']['logits']['kernel'])
+  return jnp.stack(every)
+
+
+@pytest.mark.parametrize('mixer', ['attention', 'mlp'])
+def test_recursion_is_the_definition(mixer):
+  model, variables = build(mixer, inner_steps=2, cycles=2, supervision=2)
+  out = jax.jit(model.apply)(variables, TOKENS)
+  # Rounding grows with every pass; a wrong recursion differs by about 1.
+  expected = by_hand(model, variables, 2)
+  np.testing.assert_allclose(out.depth_logits, expected, atol=5e-3)
+  np.testing.assert_allclose(out.logits, expected[-1], atol=5e-3)
+  deeper = jax.jit(functools.partial(model.apply, depth=3))(variables, TOKENS)
+  assert deeper.depth_logits.shape[0] == 3
+
+
+def test_gradient_goes_through_the_last_cycle_alone():
+  def gradient(model, variables, latents):
+    def loss(variables, latents):
+      _, logits, halt = model.apply(
+        variables, TOKENS, latents, method='recurse'
+      )
+      return jnp.sum(jax.nn.log_softmax(logits)[..., 0]) + halt.sum()
+
+    return jax.jit(jax.grad(loss, (0, 1)))(variables, latents)
+
+  many, variables = build(inner_steps=2, cycles=3)
+  one, _ = build(inner_steps=2, cycles=1)
+  first = many.first_latents(TOKENS.shape)
+  ours, into = gradient(many, variables, first)
+  assert all(not g.any() for g in jax.tree.leaves(into))
+  # Two cycles without gradient, then the one that has it.
+  latents = first
+  recurse = jax.jit(functools.partial(one.apply, method='recurse'))
+  for _ in range(2):
+    latents, _, _ = recurse(variables, TOKENS, latents)
+  theirs, _ = gradient(one, variables, latents)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), ours, theirs
+  )
+
+
+def test_bad_fields_are_named():
+  with pytest.raises(ValueError, match='recursion.cycles=0'):
+    trm.TinyRecursion(cycles=0)
+  with pytest.raises(ValueError, match='recursion.exploration=2'):
+    trm.TinyRecursion(exploration=2)

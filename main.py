@@ -34,7 +34,6 @@ def main(argv: list[str]) -> int:
 def _run(overrides: list[str]) -> int:
   # Imported late, so that mistakes in flags are told at once.
   from reasoning_depth import report
-  from reasoning_depth.evaluation import evaluate
   from reasoning_depth.runtime import configuration
   from reasoning_depth.training import experiment, loop
 
@@ -56,8 +55,7 @@ def _run(overrides: list[str]) -> int:
       print(f'main.py: {error}', file=sys.stderr)
       return EXIT_DIVERGED
   else:
-    evaluator = evaluate.Evaluator(exp.model, exp.task, config, exp.mesh)
-    loop.final_evaluation(exp, evaluator, loop.restore(exp, folder), folder)
+    loop.final_evaluation(exp, loop.restore(exp, folder), folder)
   report.write(folder)
   print(report.summary(folder))
   return 0

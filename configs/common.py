@@ -124,6 +124,12 @@ def base() -> ml_collections.ConfigDict:
   c.train.clip = 1.0  # of the gradient; 0 for none
   c.train.clip_by = 'norm'  # or value
   c.train.ema = 0.0  # decay of the parameters' average; 0 for none
+  c.train.curriculum = ml_collections.ConfigDict()
+  c.train.curriculum.field = ''  # of the task, such as look_ahead; '' for none
+  c.train.curriculum.values = ()  # the field's value in each stage
+  c.train.curriculum.threshold = 0.95  # exact match that ends a stage
+  c.train.curriculum.most_steps = 0  # updates in a stage at most; 0: no limit
+  c.train.curriculum.reset_optimizer = False  # at the start of a stage
 
   c.eval = ml_collections.ConfigDict()
   c.eval.every = 2_000  # updates between validations

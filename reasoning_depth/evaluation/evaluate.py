@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.evaluation import baselines, ceiling
+from reasoning_depth.evaluation import baselines, ceiling, generate
 from reasoning_depth.runtime import sharding
 from reasoning_depth.tasks import base, orbits
 from reasoning_depth.training import losses
@@ -167,16 +167,26 @@ class Evaluator:
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
+    self._replicated = sharding.replicated(mesh)
+    self._model = model
+    self._eval_step = make_eval_step(model, config['train'])
     self.step = jax.jit(
-      make_eval_step(model, config['train']),
-      in_shardings=(sharding.replicated(mesh), self._batched),
+      self._eval_step,
+      in_shardings=(self._replicated, self._batched),
       out_shardings=self._batched,
     )
 
   def predict(
-    self, params: Any, batch: base.Batch
+    self, params: Any, batch: base.Batch, step: Callable | None = None
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Loss [N] and predicted tokens [N, L] of N samples on the host."""
+    """Loss [N] and predicted tokens [N, L] of N samples on the host.
+
+    Args:
+      params: parameters of the model.
+      batch: [N, ...].
+      step: how a batch is answered; None for the evaluation step.
+    """
+    step = step or self.step
     N = batch.inputs.shape[0]
     padding = -N % self._size
     batch = jax.tree.map(
@@ -186,14 +196,35 @@ class Evaluator:
     outputs = []
     for start in range(0, N, self._size):
       part = jax.tree.map(lambda x, s=start: x[s : s + self._size], batch)
-      outputs.append(self.step(params, jax.device_put(part, self._batched)))
+      outputs.append(step(params, jax.device_put(part, self._batched)))
     losses, tokens = zip(*jax.device_get(outputs), strict=True)
     return np.concatenate(losses)[:N], np.concatenate(tokens)[:N]
 
   def run(self, params: Any, samples: HeldOut) -> 'Result':
-    """Scores held-out samples."""
+    """Scores held-out samples, each token given the true ones before it."""
     loss, tokens = self.predict(params, samples.batch)
     return Result(samples, loss, tokens)
+
+  def run_spoken(self, params: Any, samples: HeldOut) -> 'Result':
+    """Scores what the model says by itself, one token after another.
+
+    The loss is still that given the true tokens.
+    """
+    step = jax.jit(
+      self._speak,
+      in_shardings=(self._replicated, self._batched),
+      out_shardings=self._batched,
+    )
+    loss, tokens = self.predict(params, samples.batch, step)
+    return Result(samples, loss, tokens, scored_by='generation')
+
+  def _speak(self, params, batch):
+    loss, _ = self._eval_step(params, batch)
+    prompt = batch.inputs[:, : self.task.prompt_length]
+    tokens, _ = generate.generate(
+      self._model, params, prompt, self.task.length + 1
+    )
+    return loss, tokens[:, 1:]  # aligned with the logits that predict them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,11 +235,14 @@ class Result:
     samples: what was asked.
     loss: [N] mean over the answer tokens, in nats.
     tokens: [N, L] predicted tokens.
+    scored_by: 'teacher forcing' (each token given the true ones before it), or
+      'generation'.
   """
 
   samples: HeldOut
   loss: np.ndarray
   tokens: np.ndarray
+  scored_by: str = 'teacher forcing'
 
   @property
   def asked(self) -> np.ndarray:
@@ -225,6 +259,7 @@ class Result:
     group = self.samples.batch.group
     return {
       'num_samples': len(group),
+      'scored_by': self.scored_by,
       'group_name': 'look_ahead'
       if self.samples.observed is not None
       else 'group',

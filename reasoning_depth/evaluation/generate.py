@@ -22,7 +22,11 @@ class Decoder(Protocol):
   def prefill(
     self, params: Any, prompt: jax.Array, length: int
   ) -> tuple[jax.Array, Any]:
-    """Reads a prompt [B, P]; logits [B, V] of its last token, and a state."""
+    """Reads a prompt [B, P] of a sequence of which `length` tokens are read.
+
+    Returns:
+      logits [B, V] of the prompt's last token, and a state.
+    """
     ...
 
   def step(
@@ -84,7 +88,7 @@ def generate(
     token, log_p = choose(logits, key)
     return run.step(params, token, state), (token, log_p)
 
-  first = run.prefill(params, prompt, length)
+  first = run.prefill(params, prompt, length - 1)  # the last is not read
   keys = jax.random.split(key, length - P)
   carry, (tokens, log_ps) = jax.lax.scan(step, first, keys[:-1])
   token, log_p = choose(carry[0], keys[-1])  # nothing is read after the last

@@ -38,8 +38,11 @@ def make(config: Mapping[str, Any], task: Any) -> nn.Module:
   return MODELS[name](config, task)
 
 
-def _backbone(config: Mapping[str, Any], task: Any) -> layers.Backbone:
-  names = layers.Backbone.__dataclass_fields__.keys() - {'row'}
+def _backbone(
+  config: Mapping[str, Any], task: Any, whole: bool = True
+) -> layers.Backbone:
+  """Shape of a stack that reads whole sequences, or segments of them."""
+  names = layers.Backbone.__dataclass_fields__.keys() - {'row', 'max_length'}
   fields = {name: config[name] for name in names if name in config}
   _choose('dtype', fields['dtype'], layers.DTYPES)
   fields['dtype'] = layers.DTYPES[fields['dtype']]
@@ -60,7 +63,9 @@ def _backbone(config: Mapping[str, Any], task: Any) -> layers.Backbone:
       f'num_heads={config["num_heads"]}'
     )
   fields['unroll'] = _unroll('unroll', config, config['num_layers'])
-  backbone = layers.Backbone(row=task.block, **fields)
+  backbone = layers.Backbone(
+    row=task.block, max_length=task.length if whole else 0, **fields
+  )
   if backbone.norm_place == 'post' and backbone.parallel_residual:
     raise ValueError(
       'norm_place=post: needs parallel_residual=False, since attention and '
@@ -102,7 +107,6 @@ def _stacked(make_layer: Callable, config: Mapping[str, Any], task: Any):
     task.vocab_size,
     make_layer(config, backbone, task),
     _halting(config),
-    task.length,
   )
 
 
@@ -136,7 +140,7 @@ def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
 
 
 def _rmt(config: Mapping[str, Any], task: Any) -> nn.Module:
-  backbone = _backbone(config, task)
+  backbone = _backbone(config, task, whole=False)
   return rmt.RMT(
     config=backbone,
     vocab_size=task.vocab_size,
@@ -161,7 +165,7 @@ def _armt(config: Mapping[str, Any], task: Any) -> nn.Module:
         f'memory.num_heads={m["num_heads"]}'
       )
   return armt.ARMT(
-    config=_backbone(config, task),
+    config=_backbone(config, task, whole=False),
     memory=memory.MemoryConfig(**fields),
     vocab_size=task.vocab_size,
     causal=task.causal,

@@ -70,14 +70,14 @@ def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
   Separators are apart: seen from a cell, from a separator, or seeing a cell.
 
   Args:
-    table: [H, 2·R - 1, row + 2], R the rows that `length` tokens begin.
-    length: L.
+    table: [H, 2·R - 1, row + 2], of a lattice of R rows.
+    length: L, at most R·row.
     row: tokens in a row.
 
   Returns:
     [H, L, L], from queries to keys.
   """
-  R, W = -(-length // row), row - 1
+  R, W = (table.shape[1] + 1) // 2, row - 1
   here, there = np.arange(R)[:, None], np.arange(R)[None]
   down = there - here + R - 1
   here, there = np.arange(row)[:, None], np.arange(row)[None]

@@ -58,6 +58,7 @@ class Backbone:
     mixer: what mixes positions: 'attention', or 'mlp', which mixes a sequence
       of one fixed length by an MLP over positions (2105.01601).
     zero_out: whether what is added to the residual starts at zero.
+    max_length: tokens that learned positions are made for; 0 for the input's.
   """
 
   num_layers: int
@@ -77,6 +78,7 @@ class Backbone:
   mlp: str = 'gelu'
   mixer: str = 'attention'
   zero_out: bool = False
+  max_length: int = 0
 
 
 @jax.custom_vjp
@@ -258,7 +260,8 @@ class Block(nn.Module):
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
     if c.positions == 'relative':
-      shape = (c.num_heads, 2 * -(-length // c.row) - 1, c.row + 2)
+      rows = -(-max(c.max_length, length) // c.row)
+      shape = (c.num_heads, 2 * rows - 1, c.row + 2)
       table = self.param('relative', nn.initializers.zeros, shape)
       bias = attention.relative_bias(BIAS_GAIN * table, length, c.row)
     elif c.positions == 'rotary' and pairs:

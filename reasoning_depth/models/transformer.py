@@ -20,7 +20,6 @@ class Embedding(nn.Module):
 
   config: layers.Backbone
   vocab_size: int
-  max_length: int = 0  # rows of learned positions; 0 for those of the input
 
   @nn.compact
   def __call__(self, tokens: jax.Array, position: Any = 0) -> jax.Array:
@@ -42,7 +41,7 @@ class Embedding(nn.Module):
       return (tokens @ embed.embedding).astype(c.dtype)
     x = embed(tokens)
     if c.positions == 'learned':
-      length = self.max_length or tokens.shape[-1]
+      length = c.max_length or tokens.shape[-1]
       table = self.param('positions', init, (length, c.width))
       x = x + jax.lax.dynamic_slice_in_dim(table, position, tokens.shape[-1])
     return x.astype(c.dtype)
@@ -152,14 +151,12 @@ class Transformer(nn.Module):
     vocab_size: V.
     layer: makes a layer, by name.
     adaptive: what repeats, and until when.
-    max_length: tokens that learned positions are made for; 0 for the input's.
   """
 
   config: layers.Backbone
   vocab_size: int
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
-  max_length: int = 0
 
   def __call__(
     self,
@@ -205,9 +202,7 @@ class Transformer(nn.Module):
   def _run(self, tokens, state, depth):
     c = self.config
     position, states = (0, None) if state is None else state
-    x = Embedding(c, self.vocab_size, self.max_length, name='embedding')(
-      tokens, position
-    )
+    x = Embedding(c, self.vocab_size, name='embedding')(tokens, position)
     x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
       x, states, depth
     )

@@ -59,6 +59,8 @@ LEAST = {
   'train.weight_decay': 0,
   'train.clip': 0,
   'train.ema': 0,
+  'train.curriculum.threshold': 0,
+  'train.curriculum.most_steps': 0,
   'eval.every': 1,
   'eval.validation_samples': 1,
   'eval.test_samples': 1,

@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +18,14 @@ from reasoning_depth.runtime import (
   sharding,
   writer,
 )
-from reasoning_depth.training import experiment, optimizer, state, step
+from reasoning_depth.training import (
+  curriculum,
+  deep_supervision,
+  experiment,
+  optimizer,
+  state,
+  step,
+)
 
 
 class Diverged(Exception):
@@ -38,51 +46,99 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
     ValueError: where the folder is not this run's; nothing is written then.
     Diverged: at the first step with a loss or gradient that is not finite.
   """
+  curriculum.check(exp.config)
   claim(exp, folder)
-  config = exp.config.train
-  key = state.evaluation_key(exp.config.seed)
   checkpoints = checkpoint.Checkpoints(folder, exp.config.checkpoint.keep)
   current = _restore_or_init(exp, checkpoints)
-  first = int(current.step)
-  show = progress.Progress(first, config.num_steps, config.batch_size)
+  first, config = int(current.step), exp.config
+  show = progress.Progress(
+    first, config.train.num_steps, config.train.batch_size
+  )
   files = writer.Writer(folder, first)
   report = _Report(exp, files, show)
-  with show.pause(first):
-    started = time.monotonic()
-    dispatch = compile_dispatch(exp, current)
-    parameters = parameter_overview.count_parameters(current.params)
-    show.say(
-      f'{parameters:,} parameters; compiled in '
-      f'{time.monotonic() - started:.1f} s; '
-      + (f'going on from step {first}' if first else f'writing to {folder}')
-    )
-    evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
-    validation = evaluate.held_out(
-      exp.task, key, 'validation', exp.config.eval.validation_samples
-    )
   try:
-    for at in range(first, config.num_steps, config.steps_per_dispatch):
-      current, metrics = dispatch(current)
+    with show.pause(first):
+      show.say(
+        f'going on from step {first}' if first else f'writing to {folder}'
+      )
+      stage = _Stage(exp, current, show)
+    length = config.train.steps_per_dispatch
+    for at in range(first, config.train.num_steps, length):
+      current, metrics = stage.dispatch(current)
       # The devices work on this dispatch while the last one is reported.
       report.next(at, metrics)
-      end = at + config.steps_per_dispatch
-      last = end == config.num_steps
-      evaluates = end % exp.config.eval.every == 0 or last
-      saves = end % exp.config.checkpoint.every == 0 or last
+      end = at + length
+      last = end == config.train.num_steps
+      evaluates = end % config.eval.every == 0 or last
+      saves = end % config.checkpoint.every == 0 or last
       if evaluates or saves:
         report.flush()  # never saves or scores a diverged state
-      if saves:
-        checkpoints.save(end, current)
+      over = False
       if evaluates:
         with show.pause(end):
-          result = evaluator.run(current.best_params, validation)
-          report.validation(end, result.summary())
-    summary = final_evaluation(exp, evaluator, current, folder)
+          summary = stage.validate(current)
+          report.validation(end, stage.index, summary)
+        over = stage.is_over(end, summary) and not last
+        if over:
+          current = curriculum.advance(exp, current)
+      if saves:
+        checkpoints.save(end, current)
+      if over:
+        with show.pause(end):
+          stage = _Stage(exp, current, show)
+    summary = final_evaluation(exp, current, folder)
   finally:
     show.close()
     files.close()
     checkpoints.close()
   return summary
+
+
+class _Stage:
+  """What is compiled for a stage of the curriculum, or for the whole run."""
+
+  def __init__(
+    self,
+    exp: experiment.Experiment,
+    current: state.TrainState,
+    show: progress.Progress,
+  ):
+    started = time.monotonic()
+    self._whole, self.index = exp, int(current.stage)
+    self._start = int(current.stage_start)
+    exp = curriculum.at_stage(exp, self.index)
+    self.dispatch = compile_dispatch(exp, current)
+    parameters = parameter_overview.count_parameters(current.params)
+    name = ''
+    if curriculum.num_stages(exp.config) > 1:
+      field = exp.config.train.curriculum.field
+      name = f'stage {self.index}, {field} {exp.config.task[field]}: '
+    show.say(
+      f'{name}{parameters:,} parameters; compiled in '
+      f'{time.monotonic() - started:.1f} s'
+    )
+    self._evaluator = evaluate.Evaluator(
+      exp.model, exp.task, exp.config, exp.mesh
+    )
+    self._validation = evaluate.held_out(
+      exp.task,
+      state.evaluation_key(exp.config.seed),
+      'validation',
+      exp.config.eval.validation_samples,
+    )
+
+  def validate(self, current: state.TrainState) -> dict[str, Any]:
+    """Scores of the validation samples."""
+    return self._evaluator.run(current.best_params, self._validation).summary()
+
+  def is_over(self, end: int, summary: dict[str, Any]) -> bool:
+    """Whether the next stage begins at step `end`."""
+    return curriculum.is_over(
+      self._whole,
+      self.index,
+      end - self._start,
+      summary['overall']['exact_match'],
+    )
 
 
 def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
@@ -113,8 +169,14 @@ def _restore_or_init(
 ) -> state.TrainState:
   """The newest saved state, or a fresh one, replicated over the mesh."""
 
+  first = curriculum.at_stage(exp, 0)
+
   def fresh():
-    return state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+    new = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+    if not deep_supervision.wanted(exp.model):
+      return new
+    carry = deep_supervision.first_carry(exp.model, _sampler(first))
+    return new.replace(carry=carry)
 
   sharded = sharding.replicated(exp.mesh)
   if checkpoints.latest is None:
@@ -140,6 +202,17 @@ def restore(
     checkpoints.close()
 
 
+def _sampler(exp: experiment.Experiment) -> Callable[..., Any]:
+  """Makes a training batch, split over the devices, from a key."""
+
+  def sample(key=None):
+    key = jax.random.key(0) if key is None else key
+    batch = exp.task.sample(key, exp.config.train.batch_size, 'train')
+    return sharding.constrain_batch(batch, exp.mesh)
+
+  return sample
+
+
 def compile_dispatch(
   exp: experiment.Experiment, current: state.TrainState
 ) -> jax.stages.Compiled:
@@ -148,14 +221,12 @@ def compile_dispatch(
   What comes back takes a state of these shapes and can never compile again.
   """
   config = exp.config.train
-
-  def sample(key):
-    batch = exp.task.sample(key, config.batch_size, 'train')
-    return sharding.constrain_batch(batch, exp.mesh)
-
+  make = step.make_train_step
+  if deep_supervision.wanted(exp.model):
+    make = deep_supervision.make_train_step
   dispatch = step.make_dispatch(
-    step.make_train_step(exp.model, exp.optimizer, config),
-    sample,
+    make(exp.model, exp.optimizer, config),
+    _sampler(exp),
     state.data_key(exp.config.seed),
     config.steps_per_dispatch,
   )
@@ -172,7 +243,6 @@ def compile_dispatch(
 
 def final_evaluation(
   exp: experiment.Experiment,
-  evaluator: evaluate.Evaluator,
   current: state.TrainState,
   folder: pathlib.Path,
 ) -> dict[str, Any]:
@@ -185,7 +255,10 @@ def final_evaluation(
     config.test_samples,
     with_ceiling=config.ceiling,
   )
-  result = evaluator.run(current.best_params, samples)
+  evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
+  speaks = getattr(exp.task, 'speaks', False)
+  run = evaluator.run_spoken if speaks else evaluator.run
+  result = run(current.best_params, samples)
   summary = {
     'split': 'test',
     'seed': exp.config.seed,
@@ -244,13 +317,13 @@ class _Report:
     self._files.write(end, 'train', values)
     self._show.train(end, values)
 
-  def validation(self, at: int, summary: dict[str, Any]) -> None:
+  def validation(self, at: int, stage: int, summary: dict[str, Any]) -> None:
     """Reports a validation."""
     scores = summary['overall']
     groups = {
       f'exact_match_{g["group"]}': g['exact_match'] for g in summary['groups']
     }
     values = {k: scores[k] for k in ('loss', 'exact_match', 'bit_accuracy')}
-    self._files.write(at, 'validation', values | groups)
+    self._files.write(at, 'validation', {'stage': stage} | values | groups)
     text = '  '.join(f'{k} {v:.3f}' for k, v in (values | groups).items())
     self._show.say(f'step {at}  validation  {text.replace("_", " ")}')

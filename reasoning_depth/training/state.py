@@ -19,12 +19,18 @@ class TrainState:
     params: model parameters.
     opt_state: state of the optimiser.
     ema: moving average of the parameters, or None.
+    stage: int32, stage of the curriculum, from 0.
+    stage_start: int32, step at which it began.
+    carry: what deep supervision carries from step to step, or None.
   """
 
   step: jax.Array
   params: Any
   opt_state: Any
   ema: Any
+  stage: jax.Array
+  stage_start: jax.Array
+  carry: Any = None
 
   @property
   def best_params(self) -> Any:
@@ -47,6 +53,8 @@ def init(
     params=params,
     opt_state=optimizer.init(params),
     ema=jax.tree.map(jnp.copy, params) if config['train']['ema'] else None,
+    stage=jnp.zeros((), jnp.int32),
+    stage_start=jnp.zeros((), jnp.int32),
   )
 
 

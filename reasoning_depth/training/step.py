@@ -95,24 +95,36 @@ def make_train_step(
     optimizer: turns gradients into updates.
     config: `config.train`.
   """
-  decay = config['ema']
 
   def train_step(
     old: state.TrainState, batch: base.Batch, key: jax.Array
   ) -> tuple[state.TrainState, StepMetrics]:
     grads, sums = gradients(model, old.params, batch, key, config)
-    norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
-    updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
-    params = optax.apply_updates(old.params, updates)
-    ema = old.ema
-    if decay:
-      ema = optax.incremental_update(params, old.ema, 1 - decay)
-    new = state.TrainState(old.step + 1, params, opt_state, ema)
-    new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
-    return new, StepMetrics(sums, norm, finite)
+    return update(old, grads, sums, optimizer, config)
 
   return train_step
+
+
+def update(
+  old: state.TrainState,
+  grads: Any,
+  sums: losses.Sums,
+  optimizer: optax.GradientTransformation,
+  config: Mapping[str, Any],
+) -> tuple[state.TrainState, StepMetrics]:
+  """Applies gradients, unless they or the loss are not finite."""
+  norm = optax.tree.norm(grads)
+  finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+  updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
+  params = optax.apply_updates(old.params, updates)
+  ema = old.ema
+  if config['ema']:
+    ema = optax.incremental_update(params, old.ema, 1 - config['ema'])
+  new = old.replace(
+    step=old.step + 1, params=params, opt_state=opt_state, ema=ema
+  )
+  new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+  return new, StepMetrics(sums, norm, finite)
 
 
 def make_dispatch(

@@ -79,9 +79,9 @@ def test_selective_scan_by_hand():
   'positions', ['rotary', 'lattice', 'relative', 'learned']
 )
 def test_decoding_in_pieces_is_the_whole_sequence(name, positions):
-  backbone = layers.Backbone(2, D, 2, 32, positions, 0.5, row=4)
+  backbone = layers.Backbone(2, D, 2, 32, positions, 0.5, row=4, max_length=L)
   layer = functools.partial(LAYERS[name].func, backbone, *LAYERS[name].args[1:])
-  model = transformer.Transformer(backbone, V, layer, max_length=L)
+  model = transformer.Transformer(backbone, V, layer)
   variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
   whole = jax.jit(model.apply)(variables, TOKENS).logits
   state, pieces = model.init_state(B, L), []

@@ -1,0 +1,115 @@
+"""Curriculum: stages over one field of the task, weights carried over.
+
+A stage ends when validation reaches the threshold, or after a number of steps.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from reasoning_depth.runtime import configuration
+from reasoning_depth.training import experiment, state
+
+
+def num_stages(config: ml_collections.ConfigDict) -> int:
+  """Stages of a config; one where it has no curriculum."""
+  c = config.train.curriculum
+  return len(c['values']) if c.field else 1
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks every stage; compiles nothing.
+
+  Raises:
+    ValueError: unless each stage can be built and the last is the task itself.
+  """
+  c = config.train.curriculum
+  if not c.field:
+    return
+  fields = configuration.flatten(config.task)
+  if not isinstance(fields.get(c.field), (int, tuple)):
+    near = configuration.suggest(c.field, fields)
+    raise ValueError(
+      f'config.train.curriculum.field={c.field!r}: allowed are fields of the '
+      f'task that are numbers{near}'
+    )
+  if not c['values']:
+    raise ValueError(
+      'config.train.curriculum.values=(): a value for each stage'
+    )
+  last = _value(config, len(c['values']) - 1)
+  if last != fields[c.field]:
+    raise ValueError(
+      f'config.train.curriculum.values={c["values"]}: the last stage must be '
+      f'the task, config.task.{c.field}={fields[c.field]}'
+    )
+  for index in range(len(c['values'])):
+    experiment.build(_config_at(config, index))
+
+
+def at_stage(exp: experiment.Experiment, index: int) -> experiment.Experiment:
+  """The experiment with the task of a stage, and the same model."""
+  if not exp.config.train.curriculum.field:
+    return exp
+  config = _config_at(exp.config, index)
+  return dataclasses.replace(
+    exp, config=config, task=experiment.build(config).task
+  )
+
+
+def _config_at(
+  config: ml_collections.ConfigDict, index: int
+) -> ml_collections.ConfigDict:
+  staged = config.copy_and_resolve_references()
+  with staged.unlocked():
+    staged.task[config.train.curriculum.field] = _value(config, index)
+  return staged
+
+
+def _value(config: ml_collections.ConfigDict, index: int) -> Any:
+  """The field in a stage; a tuple field takes all values up to the stage's."""
+  c = config.train.curriculum
+  value = c['values'][index]
+  old = config.task[c.field]
+  if not isinstance(old, tuple):
+    return value
+  return (value,) if len(old) == 1 else tuple(
+    range(min(*old, value), value + 1)
+  )
+
+
+def is_over(
+  exp: experiment.Experiment, index: int, steps: int, exact_match: float
+) -> bool:
+  """Whether a stage that is not the last has been long or good enough.
+
+  Args:
+    exp: the experiment.
+    index: of the stage.
+    steps: updates made in it.
+    exact_match: of the validation, over all samples.
+  """
+  c = exp.config.train.curriculum
+  if index + 1 >= num_stages(exp.config):
+    return False
+  return exact_match >= c.threshold or 0 < c.most_steps <= steps
+
+
+def advance(
+  exp: experiment.Experiment, current: state.TrainState
+) -> state.TrainState:
+  """The first state of the next stage: same weights, optimiser as asked."""
+  opt_state = current.opt_state
+  if exp.config.train.curriculum.reset_optimizer:
+    shardings = jax.tree.map(lambda x: x.sharding, opt_state)
+    opt_state = jax.jit(exp.optimizer.init, out_shardings=shardings)(
+      current.params
+    )
+  return current.replace(
+    stage=current.stage + 1,
+    stage_start=jnp.copy(current.step),
+    opt_state=opt_state,
+  )

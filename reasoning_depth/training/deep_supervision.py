@@ -1,0 +1,147 @@
+"""Deep supervision: one optimiser step for each pass over a carried state.
+
+A batch stays for up to N deep recursions (2510.04871, figure 3). After each one
+there is a loss, an update and a halting decision; samples that halt make room
+for fresh ones, so every step is a mixture of young and old samples.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from reasoning_depth.models import base as models_base
+from reasoning_depth.models import trm
+from reasoning_depth.tasks import base
+from reasoning_depth.training import losses, state, step
+
+
+@flax.struct.dataclass
+class Carry:
+  """What goes from step to step beside the parameters.
+
+  Attributes:
+    batch: the samples being worked on, [B, ...].
+    latents: of each sample, without gradient.
+    passes: int32 [B], deep recursions that a sample has had.
+    halted: bool [B]; the sample makes room for a fresh one.
+  """
+
+  batch: base.Batch
+  latents: trm.Latents
+  passes: jax.Array
+  halted: jax.Array
+
+
+def wanted(model: Any) -> bool:
+  """Whether a model is trained this way."""
+  return isinstance(model, trm.TRM) and model.recursion.supervision > 1
+
+
+def first_carry(model: trm.TRM, sample: Callable[[], base.Batch]) -> Carry:
+  """A carry in which every sample has halted; can be jitted.
+
+  Args:
+    model: the model.
+    sample: makes a batch, for its shape alone.
+  """
+  batch = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sample)
+  )
+  B = len(batch.group)
+  return Carry(
+    batch=batch,
+    latents=model.first_latents(batch.inputs.shape),
+    passes=jnp.zeros(B, jnp.int32),
+    halted=jnp.ones(B, bool),
+  )
+
+
+def make_train_step(
+  model: trm.TRM,
+  optimizer: optax.GradientTransformation,
+  config: Mapping[str, Any],
+) -> Callable[[state.TrainState, base.Batch, jax.Array], tuple]:
+  """A pure function (state, fresh batch, key) → (state, StepMetrics).
+
+  Args:
+    model: the model.
+    optimizer: turns gradients into updates.
+    config: `config.train`.
+  """
+  recursion = model.recursion
+
+  def train_step(
+    old: state.TrainState, fresh: base.Batch, key: jax.Array
+  ) -> tuple[state.TrainState, step.StepMetrics]:
+    carry = _refill(model, old.carry, fresh)
+
+    def loss(params):
+      latents, logits, halt = model.apply(
+        {'params': params}, carry.batch.inputs, carry.latents, method='recurse'
+      )
+      passes = (carry.passes + 1).astype(jnp.float32)
+      output = models_base.Output(
+        logits=logits,
+        depth_logits=None,
+        halting=None,
+        ponder=jnp.broadcast_to(passes[:, None], logits.shape[:2]),
+        executed=passes.mean(),
+        penalty=jnp.float32(0),
+      )
+      total, sums = losses.score(output, carry.batch, kind=config['loss'])
+      asked = carry.batch.weights > 0
+      right = (logits.argmax(-1) == carry.batch.targets) | ~asked
+      sure = optax.sigmoid_binary_cross_entropy(
+        halt, right.all(-1).astype(jnp.float32)
+      )
+      total = total / sums.weight + recursion.halt_weight * sure.mean()
+      return total, (sums, latents, halt)
+
+    grads, (sums, latents, halt) = jax.grad(loss, has_aux=True)(old.params)
+    new, metrics = step.update(old, grads, sums, optimizer, config)
+    carry = _halt(recursion, carry, latents, halt, key)
+    # A step whose gradient is not finite leaves everything as it was.
+    carry = jax.tree.map(
+      lambda n, o: jnp.where(metrics.finite, n, o), carry, old.carry
+    )
+    return new.replace(carry=carry), metrics
+
+  return train_step
+
+
+def _refill(model: trm.TRM, carry: Carry, fresh: base.Batch) -> Carry:
+  """Fresh samples in the places of those that have halted."""
+
+  def take(new, old):
+    halted = carry.halted.reshape(-1, *[1] * (old.ndim - 1))
+    return jnp.where(halted, new, old)
+
+  latents = model.first_latents(fresh.inputs.shape)
+  return Carry(
+    batch=jax.tree.map(take, fresh, carry.batch),
+    latents=jax.tree.map(take, latents, carry.latents),
+    passes=take(0, carry.passes),
+    halted=jnp.zeros_like(carry.halted),
+  )
+
+
+def _halt(
+  recursion: trm.TinyRecursion,
+  carry: Carry,
+  latents: trm.Latents,
+  halt: jax.Array,
+  key: jax.Array,
+) -> Carry:
+  """Moves the carry on by one pass and decides which samples halt."""
+  passes = carry.passes + 1
+  shape = passes.shape
+  explore_key, count_key = jax.random.split(key)
+  explores = jax.random.bernoulli(explore_key, recursion.exploration, shape)
+  least = jax.random.randint(count_key, shape, 2, recursion.supervision + 1)
+  may_halt = (halt > 0) & (passes >= jnp.where(explores, least, 1))
+  halted = may_halt | (passes >= recursion.supervision)
+  return carry.replace(latents=latents, passes=passes, halted=halted)

@@ -1,0 +1,79 @@
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import transformer as transformer_config
+from reasoning_depth.training import curriculum, experiment, loop
+
+
+def small(values=(1, 2, 3), **fields):
+  c = transformer_config.get_config('smoke,task=cot,k=1-3')
+  c.mesh.data = 1
+  c.task.update(width=5, num_states=3)
+  c.model.update(num_layers=1, width=8, mlp_width=8, positions='learned')
+  c.train.update(num_steps=8, steps_per_dispatch=1, batch_size=4, decay_steps=0)
+  c.train.curriculum.update(field='look_ahead', values=values, **fields)
+  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
+  c.checkpoint.update(every=2, keep=9)
+  return c
+
+
+def test_stages_are_the_task_with_another_value():
+  exp = experiment.build(small())
+  asked = [curriculum.at_stage(exp, i).task.look_ahead for i in range(3)]
+  assert asked == [(1,), (1, 2), (1, 2, 3)]
+  lengths = [curriculum.at_stage(exp, i).task.length for i in range(3)]
+  assert np.diff(lengths).tolist() == [6, 6]
+  assert curriculum.num_stages(exp.config) == 3
+
+
+def test_a_stage_ends_by_score_or_by_steps():
+  exp = experiment.build(small(threshold=0.9, most_steps=6))
+  assert curriculum.is_over(exp, 0, 2, 0.9)
+  assert not curriculum.is_over(exp, 0, 2, 0.89)
+  assert curriculum.is_over(exp, 1, 6, 0.0)
+  assert not curriculum.is_over(exp, 2, 600, 1.0)  # nothing comes after
+  endless = experiment.build(small(threshold=0.9))
+  assert not curriculum.is_over(endless, 0, 600, 0.0)
+
+
+@pytest.mark.parametrize('reset', [False, True])
+def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
+  c = small(values=(1, 3), most_steps=4, threshold=1.0, reset_optimizer=reset)
+  exp = experiment.build(c)
+  folder = tmp_path / 'run'
+  loop.train(exp, folder)
+  final = jax.device_get(loop.restore(exp, folder))
+  assert (int(final.stage), int(final.stage_start)) == (1, 4)
+  counts = [
+    int(x)
+    for path, x in jax.tree_util.tree_leaves_with_path(final.opt_state)
+    if 'count' in jax.tree_util.keystr(path)
+  ]
+  assert set(counts) == {4 if reset else 8}
+
+  # Stopped right where the stages meet: the same run comes out.
+  for step in (6, 8):
+    shutil.rmtree(folder / 'checkpoints' / str(step))
+  loop.train(exp, folder)
+  chex.assert_trees_all_equal(jax.device_get(loop.restore(exp, folder)), final)
+
+
+@pytest.mark.parametrize(
+  'fields,message',
+  [
+    ({'field': 'look_ahed'}, "field='look_ahed'.*did you mean 'look_ahead'"),
+    ({'field': 'layout'}, "field='layout'"),
+    ({'values': ()}, 'values=()'),
+    ({'values': (1, 2)}, 'the last stage must be the task.*(1, 2, 3)'),
+    ({'values': (0, 3)}, 'config.task.look_ahead=0'),
+  ],
+)
+def test_bad_fields_are_named(fields, message):
+  c = small()
+  c.train.curriculum.update(fields)
+  with pytest.raises(ValueError, match=message):
+    curriculum.check(c)

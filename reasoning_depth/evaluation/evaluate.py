@@ -307,7 +307,8 @@ class Result:
         'prediction': _text(predicted),
         'target': _text(target),
       }
-      if self.samples.observed is not None:
+      states = self.samples.observed
+      if states is not None and len(target) % states.shape[-1] == 0:
         row['observed'] = [_text(s) for s in self.samples.observed[i]]
       if 'ceiling_exact_match' in self.samples.known:
         best = self.samples.known['ceiling_exact_match'][i]

@@ -76,8 +76,8 @@ def _value(config: ml_collections.ConfigDict, index: int) -> Any:
   old = config.task[c.field]
   if not isinstance(old, tuple):
     return value
-  return (value,) if len(old) == 1 else tuple(
-    range(min(*old, value), value + 1)
+  return (
+    (value,) if len(old) == 1 else tuple(range(min(*old, value), value + 1))
   )
 
 

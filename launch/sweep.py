@@ -1,0 +1,184 @@
+"""Runs a grid of models × look-aheads × seeds and prints it beside the paper.
+
+  python launch/sweep.py --rows gptneox armt --words gpu
+  python launch/sweep.py --words smoke                    # every row, tiny
+
+Each cell is one run of main.py in a process and a folder of its own, and one
+JSON file under --results. A cell whose file is there is skipped, so the same
+command goes on after an interruption; a cell that fails is named and the others
+go on. Flags for main.py come after `--`.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from reasoning_depth.report import depth, records, runs
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A row of the paper's figure 5.
+
+  Attributes:
+    config: file under configs/.
+    words: after the colon.
+    together: one run for all look-aheads, not a run for each.
+    flags: for main.py.
+    paper: what the paper says of it; its figure gives an order, no numbers.
+  """
+
+  config: str
+  words: str = ''
+  together: bool = False
+  flags: tuple[str, ...] = ()
+  paper: str = ''
+
+
+def _row(place: int, config: str, words: str = '', **fields) -> Row:
+  fields.setdefault('paper', f'place {place} of 20')
+  together = 'o_o' in words or 'cot' in words
+  return Row(config, words, together, **fields)
+
+
+# From low to high, as the paper orders them.
+ROWS = {
+  'lstm+act': _row(1, 'lstm', 'act=layer'),
+  'lstm': _row(2, 'lstm'),
+  'mamba+act': _row(3, 'mamba', 'act=layer'),
+  'mamba': _row(4, 'mamba'),
+  'gptneox+o_o': _row(5, 'transformer', 'task=o_o'),
+  'armt+fct+o_o': _row(6, 'armt', 'act=fixed,task=o_o'),
+  'gptneox': _row(
+    7, 'transformer', paper='place 7 of 20; 0.95 / 0.40 / < 0.25 / < 0.25'
+  ),
+  'armt+fct': _row(8, 'armt', 'act=fixed'),
+  'armt+o_o': _row(9, 'armt', 'task=o_o'),
+  'armt': _row(10, 'armt'),
+  'armt+act': _row(11, 'armt', 'act=layer'),
+  'gptneox+fct+o_o': _row(12, 'transformer', 'act=fixed,task=o_o'),
+  'gptneox+act': _row(13, 'transformer', 'act=layer'),
+  'gptneox+act+o_o': _row(14, 'transformer', 'act=layer,task=o_o'),
+  'gptneox+fct': _row(15, 'transformer', 'act=fixed'),
+  'armt+act+o_o': _row(16, 'armt', 'act=layer,task=o_o'),
+  'gptneox_12_layers': _row(
+    18, 'transformer', flags=('--config.model.num_layers=12',)
+  ),
+  'armt+cot': _row(
+    19, 'armt', 'task=cot', paper='place 19 of 20; > 0.90 at each k'
+  ),
+  'gptneox+cot': _row(
+    20, 'transformer', 'task=cot', paper='place 20 of 20; > 0.90 at each k'
+  ),
+  # Not in the figure.
+  'rmt': Row('rmt'),
+  'looped': Row('looped'),
+  'trm': Row('trm'),
+  'gptneox+multi_horizon': Row(
+    'transformer', together=True, paper='0.32 at k = 2, 0.19 at k = 4'
+  ),
+  'armt+multi_horizon': Row('armt', together=True, paper='0.43 at k = 2'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One run of the grid."""
+
+  row: str
+  name: str
+  command: tuple[str, ...]
+  folder: pathlib.Path
+  result: pathlib.Path
+
+
+def cells(flags: argparse.Namespace) -> list[Cell]:
+  """The grid, row by row."""
+  found = []
+  for name in flags.rows:
+    row = ROWS[name]
+    for k in ['1-4'] if row.together else map(str, flags.k):
+      for seed in flags.seeds:
+        cell = f'{name}-k{k}-seed{seed}'
+        words = ','.join(filter(None, [flags.words, row.words, f'k={k}']))
+        folder = flags.runs / cell
+        command = (
+          sys.executable, str(ROOT / 'main.py'),
+          f'--config={ROOT}/configs/{row.config}.py:{words}',
+          f'--workdir={folder}', f'--config.seed={seed}',
+          *row.flags, *flags.main,
+        )  # fmt: skip
+        result = flags.results / f'{cell}.json'
+        found.append(Cell(name, cell, command, folder, result))
+  return found
+
+
+def sweep(
+  flags: argparse.Namespace, run: Callable[[Sequence[str]], int]
+) -> list[str]:
+  """Runs what is not finished yet; returns the names of cells that failed."""
+  failed = []
+  for i, cell in enumerate(grid := cells(flags), 1):
+    if cell.result.exists():
+      continue
+    print(f'[{i}/{len(grid)}] {cell.name}', file=sys.stderr, flush=True)
+    if run(cell.command) == 0:
+      records.write([cell.folder], cell.result)
+    else:
+      failed.append(cell.name)
+  return failed
+
+
+def table(flags: argparse.Namespace) -> str:
+  """What is finished, as Markdown."""
+  finished = {}
+  for cell in cells(flags):
+    if cell.result.exists() and cell.folder.exists():
+      finished.setdefault(cell.row, []).append(runs.load(cell.folder))
+  paper = {name: row.paper for name, row in ROWS.items() if row.paper}
+  return depth.markdown(
+    {name: depth.depth(found) for name, found in finished.items()}, paper
+  )
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+  """The command line."""
+  parser = argparse.ArgumentParser(
+    'sweep.py', description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )  # fmt: skip
+  parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))
+  parser.add_argument('--k', nargs='+', type=int, default=depth.LOOK_AHEADS)
+  parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+  parser.add_argument('--words', default='', help='smoke, cpu or gpu')
+  for name, help_text in (
+    ('runs', 'folder of the run folders'),
+    ('results', 'folder of the JSON files'),
+  ):
+    parser.add_argument(
+      f'--{name}', type=pathlib.Path, default=pathlib.Path(name) / 'sweep',
+      help=help_text,
+    )  # fmt: skip
+  at = list(arguments).index('--') if '--' in arguments else len(arguments)
+  flags = parser.parse_args(arguments[:at])
+  flags.main = tuple(arguments[at + 1 :])
+  return flags
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the grid; 1 where a cell failed."""
+  flags = parse(arguments)
+  failed = sweep(flags, lambda command: subprocess.run(command).returncode)
+  print(table(flags))
+  for name in failed:
+    print(f'failed: {name}', file=sys.stderr)
+  return 1 if failed else 0
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""DepthScore: how far a model's exact match reaches (2508.16745, figure 5).
+
+DepthScore = 1 + EM(2) + EM(3) + EM(4), from one run that is scored at several
+look-aheads or from a run for each; seeds are averaged.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from reasoning_depth.report import runs
+
+LOOK_AHEADS = (1, 2, 3, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Depth:
+  """Scores of runs that differ in look-ahead and seed alone.
+
+  Attributes:
+    exact_match: by look-ahead, mean over seeds; None where it was not scored.
+    seeds: the smallest number of seeds behind one of them.
+  """
+
+  exact_match: dict[int, float | None]
+  seeds: int
+
+  @property
+  def score(self) -> float | None:
+    """DepthScore, from 1 to 4; None where a look-ahead is missing."""
+    found = [self.exact_match[k] for k in LOOK_AHEADS[1:]]
+    return None if None in found else 1 + sum(found)
+
+
+def depth(all_runs: Sequence[runs.Run]) -> Depth:
+  """Collects the exact match of runs at look-ahead 1 to 4.
+
+  Raises:
+    ValueError: for a run without an evaluation by look-ahead.
+  """
+  found = {k: [] for k in LOOK_AHEADS}
+  for run in all_runs:
+    evaluation = run.evaluation
+    if evaluation is None or evaluation.group_name != 'look_ahead':
+      raise ValueError(f'{run.folder}: has no evaluation by look-ahead')
+    for score in evaluation.groups:
+      if score.group in found:
+        found[score.group].append(score.exact_match)
+  return Depth(
+    {k: float(np.mean(v)) if v else None for k, v in found.items()},
+    min((len(v) for v in found.values() if v), default=0),
+  )
+
+
+def markdown(table: dict[str, Depth], paper: dict[str, str]) -> str:
+  """A row for each name, deepest last as in the paper, with its words."""
+
+  def text(value):
+    return '–' if value is None else f'{value:.3f}'
+
+  names = sorted(table, key=lambda n: (table[n].score or 0, n))
+  lines = [
+    '| model | k = 1 | 2 | 3 | 4 | DepthScore | seeds | the paper |',
+    '| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |',
+  ]
+  for name in names:
+    row = table[name]
+    scores = [text(row.exact_match[k]) for k in LOOK_AHEADS]
+    scores += [text(row.score), str(row.seeds), paper.get(name, 'not stated')]
+    lines.append(f'| {name} | {" | ".join(scores)} |')
+  return '\n'.join(lines)

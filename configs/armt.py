@@ -39,7 +39,7 @@ def memory() -> ml_collections.ConfigDict:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.train.num_steps = 2_000
+  c.train.num_steps = 1_500
   c.model.memory.num_tokens = 8
   c.model.memory.key_width = 16
 

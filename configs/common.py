@@ -137,6 +137,7 @@ def base() -> ml_collections.ConfigDict:
   c.eval.test_samples = 10_000  # of the final evaluation
   c.eval.batch_size = 256  # samples; changes no result
   c.eval.rows = 64  # samples written out one by one
+  c.eval.rollout = 0  # steps that answers at k = 1 are fed back for; 0 for none
   c.eval.ceiling = True  # whether to compute the best possible score
 
   c.checkpoint = ml_collections.ConfigDict()

@@ -2,9 +2,13 @@
 
 import sys
 
-from reasoning_depth.bench import automata, train_step
+from reasoning_depth.bench import automata, scan, train_step
 
-BENCHMARKS = {'automata': automata.main, 'train_step': train_step.main}
+BENCHMARKS = {
+  'automata': automata.main,
+  'scan': scan.main,
+  'train_step': train_step.main,
+}
 
 
 def main() -> int:

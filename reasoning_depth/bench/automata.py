@@ -54,11 +54,10 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     rules, states, steps, a.radius
   ).astype(np.int32)
   missing = {}
-  for name, build in (('cellpylib', _cellpylib), ('cax', _cax)):
-    try:
-      runners[name] = build(a, rules, states)
-    except ImportError as error:
-      missing[name] = str(error)
+  try:
+    runners['cellpylib'] = _cellpylib(a, rules, states)
+  except ImportError as error:
+    missing['cellpylib'] = str(error)
   seconds = timing.alternate(runners, a.rounds)
   # cellpylib evolves one orbit at a time: timed on a few, scaled up.
   if 'cellpylib' in seconds:
@@ -74,6 +73,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     },
     'times_numpy': {k: base / s['median'] for k, s in seconds.items()},
     'not_installed': missing,
+    'not_comparable': {'cax': 'its automaton has radius 1 and one rule'},
   }
 
 
@@ -118,10 +118,3 @@ def _cellpylib(a, rules, states):
       )
 
   return run
-
-
-def _cax(a, rules, states):
-  del a, rules, states
-  import cax  # noqa: F401
-
-  raise ImportError('its elementary automaton has radius 1 and one rule')

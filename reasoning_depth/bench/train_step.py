@@ -5,6 +5,7 @@ the answer, 231 tokens. A step is batch, forward, backward, clipping, AdamW.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -34,12 +35,33 @@ TRAIN = {
   'weight_decay': 0.01, 'clip': 1.0, 'clip_by': 'norm', 'ema': 0.0,
   'accumulate': 1, 'loss': 'softmax', 'depth_loss': 'last',
 }  # fmt: skip
-# Name to (model, segment_states, repeat_states, observed states).
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A model to time.
+
+  Attributes:
+    model: its name.
+    segment_states: states in a segment.
+    repeat_states: states shown again.
+    observed: states of the orbit; the answer is one more.
+    steps: repetitions of each layer, all of them run; 1 for none.
+  """
+
+  model: str
+  segment_states: int = 1
+  repeat_states: int = 0
+  observed: int = 10
+  steps: int = 1
+
+
 CASES = {
-  'transformer': ('transformer', 0, 0, 10),
-  'armt_11x21': ('armt', 1, 0, 10),
-  'armt_22x21': ('armt', 1, 0, 21),
-  'armt_repeat_10x42': ('armt', 2, 1, 10),
+  'transformer': Case('transformer'),
+  'transformer_act4': Case('transformer', steps=4),
+  'armt_11x21': Case('armt'),
+  'armt_22x21': Case('armt', observed=21),
+  'armt_repeat_10x42': Case('armt', segment_states=2, repeat_states=1),
 }
 
 
@@ -62,7 +84,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
   """Seconds a step, and ratios between the cases."""
   runners, facts = {}, {}
   for name in a.cases:
-    runners[name], facts[name] = _ours(a, *CASES[name])
+    runners[name], facts[name] = _ours(a, CASES[name])
   missing = None
   try:
     for kind in a.torch:
@@ -103,6 +125,7 @@ def _ratios(per_step: dict[str, dict[str, float]]) -> dict[str, Any]:
     'armt_11x21 over transformer': over('armt_11x21', 'transformer'),
     'armt_repeat over transformer': over('armt_repeat_10x42', 'transformer'),
     'twice the segments': over('armt_22x21', 'armt_11x21'),
+    'act at 4 steps over transformer': over('transformer_act4', 'transformer'),
   }
 
 
@@ -110,23 +133,30 @@ def _task(observed: int) -> orbits.Orbits:
   return orbits.Orbits(num_states=observed)
 
 
-def build(
-  a: argparse.Namespace, name: str, shown: int, repeated: int, observed: int
-) -> tuple[nn.Module, orbits.Orbits]:
+def build(a: argparse.Namespace, case: Case) -> tuple[nn.Module, orbits.Orbits]:
   """Model and task of a case."""
-  memory = {**MEMORY, 'segment_states': shown, 'repeat_states': repeated}
+  memory = {
+    **MEMORY, 'segment_states': case.segment_states,
+    'repeat_states': case.repeat_states,
+  }  # fmt: skip
   config = {
-    **MODEL, 'name': name, 'dtype': a.dtype, 'attention': a.attention,
+    **MODEL, 'name': case.model, 'dtype': a.dtype, 'attention': a.attention,
     'memory': memory,
   }  # fmt: skip
-  task = _task(observed)
+  if case.steps > 1:
+    # PonderNet's rule: no position halts before its last step, so all are run.
+    config['halting'] = {
+      'kind': 'layer', 'rule': 'ponder', 'max_steps': case.steps,
+      'threshold': 1.0,
+    }  # fmt: skip
+  task = _task(case.observed)
   return models.make(config, task), task
 
 
 def _ours(
-  a: argparse.Namespace, name: str, shown: int, repeated: int, observed: int
+  a: argparse.Namespace, case: Case
 ) -> tuple[Callable[[], None], dict[str, Any]]:
-  model, task = build(a, name, shown, repeated, observed)
+  model, task = build(a, case)
   tx = optimizer.make(TRAIN)
   current = jax.jit(
     lambda: state.init(model, tx, {'seed': 0, 'train': TRAIN}, task.length)

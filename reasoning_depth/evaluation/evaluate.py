@@ -6,6 +6,7 @@ number of devices changes what is measured.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,28 +56,15 @@ def held_out(
     num_samples: N.
     with_ceiling: whether to compute ceiling and baselines (orbits only).
   """
-  key = jax.random.fold_in(key, SPLIT_IDS[split])
-
-  def draw(sample: Callable) -> Any:
-    blocks = jnp.arange(-(-num_samples // BLOCK))
-    drawn = jax.jit(
-      lambda key: jax.lax.map(
-        lambda i: sample(jax.random.fold_in(key, i), BLOCK, split), blocks
-      )
-    )(key)
-    return jax.tree.map(
-      lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples], drawn
-    )
-
-  batch = draw(task.sample)
+  batch = _draw(task.sample, key, split, num_samples)
   if not isinstance(task, orbits.Orbits):
     return HeldOut(batch, None, {})
-  rules, states, look_ahead = draw(task.sample_orbits)
+  rules, states, look_ahead = _draw(task.sample_orbits, key, split, num_samples)
   observed = states[:, : task.num_states]
   known = {}
   if with_ceiling:
     answers = states[np.arange(num_samples), task.num_states - 1 + look_ahead]
-    known = _without_learning(task, rules, observed, look_ahead, answers)
+    known = without_learning(task, rules, observed, look_ahead, answers)
     if task.asks_rule:
       asked = batch.group == orbits.RULE_GROUP
       of_rule = _rule_without_learning(task, observed)
@@ -87,14 +75,60 @@ def held_out(
   return HeldOut(batch, observed, known)
 
 
-def _without_learning(
+def _draw(
+  sample: Callable, key: jax.Array, split: str, num_samples: int
+) -> Any:
+  """Samples in blocks of one key each, so that more begin with the same."""
+  key = jax.random.fold_in(key, SPLIT_IDS[split])
+  blocks = jnp.arange(-(-num_samples // BLOCK))
+  drawn = jax.jit(
+    lambda key: jax.lax.map(
+      lambda i: sample(jax.random.fold_in(key, i), BLOCK, split), blocks
+    )
+  )(key)
+  return jax.tree.map(
+    lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples], drawn
+  )
+
+
+def held_out_orbits(
+  task: orbits.Orbits, key: jax.Array, steps: int, num_samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Rules and states [N, T + steps, W] of the test split, on the host."""
+  longer = dataclasses.replace(task, look_ahead=(steps,))
+  return _draw(longer.sample_orbits, key, 'test', num_samples)[:2]
+
+
+def lay_out(
   task: orbits.Orbits,
   rules: np.ndarray,
   observed: np.ndarray,
-  look_ahead: np.ndarray,
+  answer: np.ndarray,
+  group: int,
+) -> base.Batch:
+  """A batch on the host from observed states [N, T, W] and answers [N, W]."""
+  states = np.concatenate([observed, answer[:, None]], axis=1)
+  at = jnp.full(len(states), group, jnp.int32)
+  return jax.device_get(jax.jit(task.tokens)(rules, states, at, at))
+
+
+def without_learning(
+  task: orbits.Orbits,
+  rules: np.ndarray,
+  observed: np.ndarray,
+  look_ahead: np.ndarray | int,
   answers: np.ndarray,
 ) -> dict[str, np.ndarray]:
-  """Scores [N] of the best possible predictor and of the baselines."""
+  """Scores [N] of the best possible predictor and of the baselines.
+
+  Args:
+    task: gives radius, layout and variant.
+    rules: [N, 2**(2r+1)].
+    observed: [N, T, W].
+    look_ahead: of each sample, or of all.
+    answers: [N, W].
+  """
+  look_ahead = np.broadcast_to(look_ahead, len(rules))
   if task.variant == 'ro_s':  # who is told the rule can know everything
     known = dict.fromkeys(_CEILING, np.ones(len(rules)))
   else:
@@ -210,13 +244,16 @@ class Evaluator:
 
     The loss is still that given the true tokens.
     """
-    step = jax.jit(
+    loss, tokens = self.predict(params, samples.batch, self._speaking)
+    return Result(samples, loss, tokens, scored_by='generation')
+
+  @functools.cached_property
+  def _speaking(self) -> Callable:
+    return jax.jit(
       self._speak,
       in_shardings=(self._replicated, self._batched),
       out_shardings=self._batched,
     )
-    loss, tokens = self.predict(params, samples.batch, step)
-    return Result(samples, loss, tokens, scored_by='generation')
 
   def _speak(self, params, batch):
     loss, _ = self._eval_step(params, batch)

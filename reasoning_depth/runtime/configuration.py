@@ -66,6 +66,7 @@ LEAST = {
   'eval.test_samples': 1,
   'eval.batch_size': 1,
   'eval.rows': 0,
+  'eval.rollout': 0,
   'checkpoint.every': 1,
   'checkpoint.keep': 1,
   'mesh.data': 0,

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from reasoning_depth import models, tasks
+from reasoning_depth.evaluation import rollout
 from reasoning_depth.runtime import configuration, sharding
 from reasoning_depth.tasks import base
 from reasoning_depth.training import optimizer
@@ -39,6 +40,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   per_part = config.train.batch_size // config.train.accumulate
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
+  rollout.check(task, config.eval.rollout)
   return Experiment(config, task, model, optimizer.make(config.train), mesh)
 
 

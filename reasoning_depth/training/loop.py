@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from reasoning_depth.evaluation import evaluate
+from reasoning_depth.evaluation import evaluate, rollout
 from reasoning_depth.runtime import (
   checkpoint,
   configuration,
@@ -246,7 +246,10 @@ def final_evaluation(
   current: state.TrainState,
   folder: pathlib.Path,
 ) -> dict[str, Any]:
-  """Scores the test split and writes `evaluations/test.json` and `.jsonl`."""
+  """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
+
+  With `eval.rollout`, also `evaluations/rollout.json`.
+  """
   config = exp.config.eval
   samples = evaluate.held_out(
     exp.task,
@@ -269,6 +272,23 @@ def final_evaluation(
   if config.rows:
     rows = result.rows(config.rows)
     writer.write_rows(folder / 'evaluations' / 'test.jsonl', rows)
+  if config.rollout:
+    result = rollout.roll_out(
+      evaluator,
+      current.best_params,
+      state.evaluation_key(exp.config.seed),
+      config.rollout,
+      config.test_samples,
+      config.ceiling,
+    )
+    found = {
+      'split': 'test',
+      'seed': exp.config.seed,
+      'step': int(current.step),
+    }
+    writer.write_json(
+      folder / 'evaluations' / 'rollout.json', found | result.summary()
+    )
   return summary
 
 

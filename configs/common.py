@@ -110,6 +110,10 @@ def base() -> ml_collections.ConfigDict:
   c.train = ml_collections.ConfigDict()
   c.train.num_steps = 40_000  # updates
   c.train.batch_size = 256  # samples an update, over all devices
+  c.train.method = 'supervised'  # or grpo
+  c.train.init_from = (
+    ''  # run folder whose parameters to start from; '' for none
+  )
   c.train.loss = 'softmax'  # or stablemax
   c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
   c.train.accumulate = 1  # parts a batch goes through in

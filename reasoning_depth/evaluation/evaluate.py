@@ -201,6 +201,9 @@ class Evaluator:
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
+    train = config['train']
+    grpo = train['method'] == 'grpo'
+    self._thinking = train['grpo']['thinking'] if grpo else 0
     self._replicated = sharding.replicated(mesh)
     self._model = model
     self._eval_step = make_eval_step(model, config['train'])
@@ -257,10 +260,15 @@ class Evaluator:
 
   def _speak(self, params, batch):
     loss, _ = self._eval_step(params, batch)
-    prompt = batch.inputs[:, : self.task.prompt_length]
+    P, W = self.task.prompt_length, self.task.width
+    thinking = self._thinking * self.task.block
     tokens, _ = generate.generate(
-      self._model, params, prompt, self.task.length + 1
+      self._model, params, batch.inputs[:, :P], self.task.length + 1 + thinking
     )
+    if thinking:  # the answer is what comes after the last GEN
+      cells = orbits.last_answer(tokens, P, W).cells
+      tokens = tokens.at[:, P : P + W].set(cells)
+      tokens = tokens[:, : self.task.length + 1]
     return loss, tokens[:, 1:]  # aligned with the logits that predict them
 
 
@@ -373,4 +381,4 @@ def mean_interval(values: np.ndarray) -> list[float]:
 
 def _text(tokens: np.ndarray) -> str:
   """Cells as '0110'; any other token as '?'."""
-  return ''.join(str(t) if t < 2 else '?' for t in tokens.tolist())
+  return ''.join(str(t) if t in (0, 1) else '?' for t in tokens.tolist())

@@ -59,6 +59,13 @@ LEAST = {
   'train.weight_decay': 0,
   'train.clip': 0,
   'train.ema': 0,
+  'train.grpo.generations': 2,
+  'train.grpo.thinking': 0,
+  'train.grpo.temperature': 0,
+  'train.grpo.clip_ratio': 0,
+  'train.grpo.kl': 0,
+  'train.grpo.format_reward': 0,
+  'train.grpo.updates': 1,
   'train.curriculum.threshold': 0,
   'train.curriculum.most_steps': 0,
   'eval.every': 1,
@@ -81,6 +88,7 @@ MOST = {
   'train.ema': 1,
 }
 CHOICES = {
+  'train.method': ('supervised', 'grpo'),
   'train.loss': ('softmax', 'stablemax'),
   'train.depth_loss': ('last', 'every', 'look_ahead'),
   'train.schedule': ('constant', 'linear', 'cosine'),

@@ -36,6 +36,7 @@ import dataclasses
 import enum
 import functools
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +79,41 @@ RULE_GROUP = 0  # group of the samples that are asked for the rule
 # What a position asks for: the state at look-ahead 1 to 8, the rule, the state
 # at the sample's own look-ahead, the end of what is spoken, or nothing.
 _NOTHING, _ONE, _STOP = -1, 100, 101
+
+
+@flax.struct.dataclass
+class Answer:
+  """What was said after the last GEN.
+
+  Attributes:
+    cells: int32 [N, W], 0 and 1, and -1 where something else was said.
+    ended: bool [N], whether EOS followed the cells.
+  """
+
+  cells: jax.Array
+  ended: jax.Array
+
+
+def last_answer(tokens: jax.Array, prompt_length: int, width: int) -> Answer:
+  """Reads the answer out of sequences that a model has gone on with.
+
+  Args:
+    tokens: int32 [N, L]; the last token of the prompt is GEN.
+    prompt_length: tokens in the prompt.
+    width: W, cells in a state.
+  """
+  N, L = tokens.shape
+  position = jnp.arange(L)
+  past = position >= prompt_length - 1
+  ends = (tokens == Token.EOS) & past
+  before_end = jnp.cumsum(ends, -1) == 0
+  asks = (tokens == Token.GEN) & past & before_end
+  last = jnp.max(jnp.where(asks, position, 0), axis=-1)
+  at = last[:, None] + 1 + jnp.arange(width + 1)
+  padded = jnp.pad(tokens, ((0, 0), (0, width + 2)), constant_values=Token.PAD)
+  said = jnp.take_along_axis(padded, at, axis=1)
+  cells = jnp.where(said[:, :-1] <= Token.CELL_1, said[:, :-1], -1)
+  return Answer(cells, said[:, -1] == Token.EOS)
 
 
 @dataclasses.dataclass(frozen=True)

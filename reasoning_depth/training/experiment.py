@@ -13,7 +13,7 @@ from reasoning_depth import models, tasks
 from reasoning_depth.evaluation import rollout
 from reasoning_depth.runtime import configuration, sharding
 from reasoning_depth.tasks import base
-from reasoning_depth.training import optimizer
+from reasoning_depth.training import grpo, optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,9 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
   rollout.check(task, config.eval.rollout)
+  if config.train.method == 'grpo':
+    grpo.check(task)
+    _prefixed('config.train.', lambda g: grpo.Settings(**g), config.train.grpo)
   return Experiment(config, task, model, optimizer.make(config.train), mesh)
 
 

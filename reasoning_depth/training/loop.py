@@ -1,11 +1,13 @@
 """The training loop: dispatch, report, evaluate, save."""
 
+import functools
 import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
@@ -22,6 +24,7 @@ from reasoning_depth.training import (
   curriculum,
   deep_supervision,
   experiment,
+  grpo,
   optimizer,
   state,
   step,
@@ -128,8 +131,11 @@ class _Stage:
     )
 
   def validate(self, current: state.TrainState) -> dict[str, Any]:
-    """Scores of the validation samples."""
-    return self._evaluator.run(current.best_params, self._validation).summary()
+    """Scores of the validation samples; by generation after GRPO."""
+    evaluator = self._evaluator
+    grpo_ = self._whole.config.train.method == 'grpo'
+    run = evaluator.run_spoken if grpo_ else evaluator.run
+    return run(current.best_params, self._validation).summary()
 
   def is_over(self, end: int, summary: dict[str, Any]) -> bool:
     """Whether the next stage begins at step `end`."""
@@ -173,6 +179,8 @@ def _restore_or_init(
 
   def fresh():
     new = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+    if exp.config.train.method == 'grpo':
+      return new.replace(carry=jax.tree.map(jnp.copy, new.params))
     if not deep_supervision.wanted(exp.model):
       return new
     carry = deep_supervision.first_carry(exp.model, _sampler(first))
@@ -180,9 +188,39 @@ def _restore_or_init(
 
   sharded = sharding.replicated(exp.mesh)
   if checkpoints.latest is None:
-    return jax.jit(fresh, out_shardings=sharded)()
+    new = jax.jit(fresh, out_shardings=sharded)()
+    if not exp.config.train.init_from:
+      return new
+    params = _params_of(exp, new.params)
+    copies = jax.tree.map(jnp.copy, (params, params))
+    return new.replace(
+      params=copies[0],
+      ema=None if new.ema is None else params,
+      carry=copies[1] if exp.config.train.method == 'grpo' else new.carry,
+    )
   shapes = jax.eval_shape(fresh)
   return checkpoints.restore(checkpoint.abstract(shapes, sharded))
+
+
+def _params_of(exp: experiment.Experiment, expected: Any) -> Any:
+  """The parameters that `train.init_from`, a run folder, ended with.
+
+  Raises:
+    ValueError: where there are none, or of another model.
+  """
+  folder = pathlib.Path(exp.config.train.init_from)
+  try:
+    other = experiment.build(configuration.read(folder))
+    params = restore(other, folder).best_params
+  except ValueError as error:
+    raise ValueError(f'config.train.init_from={folder}: {error}') from None
+  shapes = [jax.tree.map(lambda x: x.shape, p) for p in (expected, params)]
+  if shapes[0] != shapes[1]:
+    raise ValueError(
+      f'config.train.init_from={folder}: has parameters of other shapes; the '
+      'model must be the same'
+    )
+  return jax.device_put(params, sharding.replicated(exp.mesh))
 
 
 def restore(
@@ -222,7 +260,9 @@ def compile_dispatch(
   """
   config = exp.config.train
   make = step.make_train_step
-  if deep_supervision.wanted(exp.model):
+  if config.method == 'grpo':
+    make = functools.partial(grpo.make_train_step, task=exp.task)
+  elif deep_supervision.wanted(exp.model):
     make = deep_supervision.make_train_step
   dispatch = step.make_dispatch(
     make(exp.model, exp.optimizer, config),
@@ -260,6 +300,7 @@ def final_evaluation(
   )
   evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
   speaks = getattr(exp.task, 'speaks', False)
+  speaks |= exp.config.train.method == 'grpo'
   run = evaluator.run_spoken if speaks else evaluator.run
   result = run(current.best_params, samples)
   summary = {
@@ -330,6 +371,7 @@ class _Report:
     sums = jax.tree.map(lambda x: x.sum(dtype=np.float64), metrics.sums)
     values = {
       **sums.means(),
+      **{k: float(v.mean()) for k, v in metrics.extra.items()},
       'grad_norm': float(metrics.grad_norm.mean()),
       'learning_rate': float(self._schedule(end - 1)),
       **self._show.rates(done),

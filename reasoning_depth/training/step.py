@@ -25,11 +25,13 @@ class StepMetrics:
     sums: loss and accuracy of the batch, before the update.
     grad_norm: global L2 norm of the gradient, before clipping.
     finite: whether loss and gradient were finite; if not, no update was made.
+    extra: float32 scalars by name, what else a method of training reports.
   """
 
   sums: losses.Sums
   grad_norm: jax.Array
   finite: jax.Array
+  extra: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
 
 
 def gradients(

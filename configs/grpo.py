@@ -1,0 +1,52 @@
+"""GRPO: a transformer learns to think ahead with no steps shown (2508.16745).
+
+  python main.py --config=configs/transformer.py:task=cot,k=1 --workdir=runs/one
+  python main.py --config=configs/grpo.py --config.train.init_from=runs/one
+
+The prompt is ten states and GEN; the answer is what a completion says after its
+last GEN, scored against the state three steps ahead. The first command makes
+the policy to start from, which says x(1) and the end. Rates and sizes are the
+paper's. Not measured.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  model = common.backbone()
+  model.halting = common.halting()
+  c = common.build(arg, model, smoke=smoke)
+  c.train.method = 'grpo'
+  c.train.grpo = grpo()
+  c.eval.batch_size = min(c.eval.batch_size, 256)
+  if 'k' not in common.parse_arg(arg):
+    common.look_ahead(c, '3')
+  if common.at_full_size(arg):
+    c.train.num_steps = 10_000
+    c.train.steps_per_dispatch = 10
+    c.train.decay_steps = 0
+    c.eval.every = c.checkpoint.every = 500
+  return c
+
+
+def grpo() -> ml_collections.ConfigDict:
+  """The paper's settings."""
+  m = ml_collections.ConfigDict()
+  m.generations = 8  # G, completions of a prompt
+  m.thinking = 2  # states a completion may spell before its answer
+  m.temperature = 0.9
+  m.clip_ratio = 0.2  # ε
+  m.kl = 0.01  # β, divergence from the starting policy
+  m.reward = 'token'  # or exact
+  m.format_reward = 0.1  # for W cells and the end
+  m.updates = 1  # on one set of completions
+  return m
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  c.train.batch_size = 4
+  c.train.num_steps = 20
+  c.eval.every = c.checkpoint.every = 10
+  c.eval.test_samples = 64

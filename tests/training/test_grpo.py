@@ -1,0 +1,153 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import grpo as grpo_config
+from configs import transformer as transformer_config
+from reasoning_depth.tasks import orbits
+from reasoning_depth.training import (
+  experiment,
+  grpo,
+  loop,
+  optimizer,
+  state,
+  step,
+)
+
+T = orbits.Token
+
+
+def test_the_answer_is_what_follows_the_last_gen():
+  prompt = [T.SEP, 0, 1, T.GEN]
+  said = [
+    [1, 0, T.EOS, 0, 0, 0],  # at once
+    [1, 1, T.GEN, 0, 1, T.EOS],  # after a thought
+    [1, 1, T.GEN, 0, T.SEP, T.EOS],  # not two cells
+    [1, 0, T.EOS, T.GEN, 0, 1],  # what comes after the end does not count
+    [0, 0, 0, 0, T.GEN, 1],  # cut off
+  ]
+  tokens = jnp.array([prompt + s for s in said])
+  answer = orbits.last_answer(tokens, 4, 2)
+  assert answer.cells.tolist() == [[1, 0], [0, 1], [0, -1], [1, 0], [1, -1]]
+  assert answer.ended.tolist() == [True, True, True, True, False]
+
+
+def test_rewards_by_hand():
+  cells = jnp.array([[1, 0], [1, 1], [0, 1], [1, -1]])
+  ended = jnp.array([True, True, True, False])
+  answer = orbits.Answer(cells, ended)
+  target = jnp.array([[1, 0]] * 4)
+  settings = grpo.Settings(format_reward=0.5)
+  ours = grpo.rewards(settings, answer, target)
+  np.testing.assert_allclose(ours, [1.5, 2 / 3 + 0.5, 0.5, 1 / 3], rtol=1e-6)
+  exact = grpo.Settings(reward='exact', format_reward=0.0)
+  assert grpo.rewards(exact, answer, target).tolist() == [1, 0, 0, 0]
+
+
+def test_advantages_and_objective_by_hand():
+  reward = jnp.array([[1.0, 0.0, 0.5], [0.3, 0.3, 0.3]])
+  ours = grpo.advantages(reward)
+  spread = np.sqrt(1 / 6)
+  expected = [[0.5 / (spread + 1e-4), -0.5 / (spread + 1e-4), 0], [0, 0, 0]]
+  np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+  settings = grpo.Settings(clip_ratio=0.2, kl=0.1)
+  old = jnp.log(jnp.array([[0.5, 0.5], [0.5, 0.5]]))
+  new = jnp.log(jnp.array([[0.75, 0.55], [0.25, 0.9]]))
+  reference = jnp.log(jnp.array([[0.75, 0.5], [0.5, 0.9]]))
+  advantage = jnp.array([2.0, -1.0])
+  spoken = jnp.array([[True, True], [True, False]])
+  # Ratios 1.5, 1.1, 0.5: the first is clipped to 1.2, the last to 0.8.
+  gain = 2 * 1.2 + 2 * 1.1 - 0.8
+
+  def divergence(p, q):
+    return q / p - np.log(q / p) - 1
+
+  kl = divergence(0.75, 0.75) + divergence(0.55, 0.5) + divergence(0.25, 0.5)
+  theirs = (0.1 * kl - gain) / 3
+  ours = grpo.objective(settings, new, old, reference, advantage, spoken)
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+  # No gradient pushes further than the clip lets it.
+  slope = jax.grad(
+    lambda lp: grpo.objective(
+      grpo.Settings(kl=0.0), lp, old, reference, advantage, spoken
+    )
+  )(new)
+  assert slope[0, 0] == 0 and slope[1, 0] == 0 and slope[0, 1] < 0
+
+
+class Quiet(orbits.Orbits):
+  """Orbits of rule 0, which ends in zeros after one step."""
+
+  def sample_orbits(self, key, batch_size, split='train'):
+    rules, states, k = super().sample_orbits(key, batch_size, split)
+    return rules * 0, states.at[:, 1:].set(0), k
+
+
+def test_reward_rises():
+  c = transformer_config.get_config('smoke')
+  c.model.update(num_layers=1, width=16, mlp_width=16)
+  c.train.update(learning_rate=1e-2, schedule='constant', warmup_steps=0)
+  c.train.unlock()
+  c.train.grpo = grpo_config.grpo()
+  c.train.grpo.update(thinking=0, kl=0.0, format_reward=0.0)
+  task = Quiet(3, 1, 2)
+  model = experiment.models.make(c.model, task)
+  tx = optimizer.make(c.train)
+  run = grpo.make_train_step(model, tx, c.train, task)
+  first = jax.jit(lambda: state.init(model, tx, c, task.length))()
+  first = first.replace(carry=jax.tree.map(jnp.copy, first.params))
+  dispatch = step.make_dispatch(
+    run, lambda key: task.sample(key, 8), state.data_key(0), 60
+  )
+  last, metrics = jax.jit(dispatch)(first)
+  reward = metrics.extra['reward']
+  assert int(last.step) == 60
+  # 64 completions a step: the mean of an unchanged policy moves by about 0.03.
+  assert reward[0] < 0.2
+  assert reward[-5:].mean() > reward[0] + 0.4
+  assert metrics.extra['completion_length'].max() <= 4
+
+
+def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
+  c = transformer_config.get_config('smoke,task=cot,k=1')
+  small = {'num_layers': 1, 'width': 8, 'mlp_width': 8}
+  c.mesh.data = 1
+  c.task.update(width=5, num_states=2, radius=1)
+  c.model.update(small)
+  c.train.update(num_steps=2, steps_per_dispatch=2, batch_size=4)
+  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
+  c.checkpoint.every = 2
+  one = experiment.build(c)
+  loop.train(one, tmp_path / 'one')
+  start = jax.device_get(loop.restore(one, tmp_path / 'one').params)
+
+  g = grpo_config.get_config('smoke,k=2')
+  g.update({'mesh': c.mesh, 'eval': c.eval, 'checkpoint': c.checkpoint})
+  g.task.update(width=5, num_states=2, radius=1)
+  g.model.update(small)
+  g.train.update(num_steps=2, steps_per_dispatch=1, batch_size=2)
+  g.train.init_from = str(tmp_path / 'one')
+  exp = experiment.build(g)
+  summary = loop.train(exp, tmp_path / 'two')
+  assert summary['scored_by'] == 'generation'
+  final = jax.device_get(loop.restore(exp, tmp_path / 'two'))
+  same = functools.partial(jax.tree.map, np.testing.assert_array_equal)
+  same(final.carry, start)
+  g.model.width = 16
+  with pytest.raises(ValueError, match='init_from=.*other shapes'):
+    loop.train(experiment.build(g), tmp_path / 'three')
+
+
+def test_bad_settings_are_named():
+  with pytest.raises(ValueError, match="grpo.reward='tokens'"):
+    grpo.Settings(reward='tokens')
+  with pytest.raises(ValueError, match='grpo.generations=1'):
+    grpo.Settings(generations=1)
+  c = grpo_config.get_config('smoke,layout=masked')
+  c.mesh.data = 1
+  with pytest.raises(ValueError, match='method=grpo.*layout=causal'):
+    experiment.build(c)

@@ -17,7 +17,7 @@ from configs import common
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   model = common.backbone()
   model.halting = common.halting()
-  c = common.build(arg, model, smoke=smoke)
+  c = common.build(arg, model, cpu, smoke)
   c.train.method = 'grpo'
   c.train.grpo = grpo()
   c.eval.batch_size = min(c.eval.batch_size, 256)
@@ -43,6 +43,11 @@ def grpo() -> ml_collections.ConfigDict:
   m.format_reward = 0.1  # for W cells and the end
   m.updates = 1  # on one set of completions
   return m
+
+
+def cpu(c: ml_collections.ConfigDict) -> None:
+  c.task.layout = 'causal'
+  c.train.batch_size = 8
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

@@ -15,6 +15,7 @@ LEAST = {
   'seed': 0,
   'task.width': 1,
   'task.num_states': 1,
+  'task.word_length': 1,
   'model.num_layers': 1,
   'model.width': 1,
   'model.num_heads': 1,

@@ -55,7 +55,10 @@ def _run(overrides: list[str]) -> int:
       print(f'main.py: {error}', file=sys.stderr)
       return EXIT_DIVERGED
   else:
-    loop.final_evaluation(exp, loop.restore(exp, folder), folder)
+    # An evaluation of something else does not take the place of the run's own.
+    name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
+    current = loop.restore(exp, folder)
+    loop.final_evaluation(exp, current, folder, name.replace('/', '_'))
   report.write(folder)
   print(report.summary(folder))
   return 0

@@ -162,8 +162,18 @@ def pack(bits: jax.Array, first: str) -> jax.Array:
 
 def unpack(words: jax.Array, count: int, first: str) -> jax.Array:
   """Inverse of `pack`: uint32 [...] to uint8 [..., count]."""
-  shifts = _shifts(count, first)
-  return ((words[..., None] >> shifts) & 1).astype(jnp.uint8)
+  # Four bits at a time are spread over the four bytes of a word: a product
+  # copies them to where each stands in a byte of its own.
+  n = -(-count // 4)
+  at = 4 * np.arange(n, dtype=np.uint32)
+  if first == 'high':
+    four = ((words << (4 * n - count))[..., None] >> at[::-1]) & 15
+    spread = ((four * np.uint32(0x08040201)) >> 3) & np.uint32(0x01010101)
+  else:
+    four = (words[..., None] >> at) & 15
+    spread = (four * np.uint32(0x00204081)) & np.uint32(0x01010101)
+  bits = jax.lax.bitcast_convert_type(spread, jnp.uint8)
+  return bits.reshape(*words.shape, 4 * n)[..., :count]
 
 
 def _shifts(count: int, first: str) -> np.ndarray:

@@ -285,10 +285,18 @@ def final_evaluation(
   exp: experiment.Experiment,
   current: state.TrainState,
   folder: pathlib.Path,
+  name: str = '',
 ) -> dict[str, Any]:
   """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
 
   With `eval.rollout`, also `evaluations/rollout.json`.
+
+  Args:
+    exp: the parts of the run.
+    current: the state to score.
+    folder: the run folder.
+    name: put behind the names of the files, where something differs from the
+      run's own config.
   """
   config = exp.config.eval
   samples = evaluate.held_out(
@@ -309,10 +317,11 @@ def final_evaluation(
     'step': int(current.step),
     **result.summary(),
   }
-  writer.write_json(folder / 'evaluations' / 'test.json', summary)
+  folder = folder / 'evaluations'
+  writer.write_json(folder / f'test{name}.json', summary)
   if config.rows:
     rows = result.rows(config.rows)
-    writer.write_rows(folder / 'evaluations' / 'test.jsonl', rows)
+    writer.write_rows(folder / f'test{name}.jsonl', rows)
   if config.rollout:
     result = rollout.roll_out(
       evaluator,
@@ -327,9 +336,7 @@ def final_evaluation(
       'seed': exp.config.seed,
       'step': int(current.step),
     }
-    writer.write_json(
-      folder / 'evaluations' / 'rollout.json', found | result.summary()
-    )
+    writer.write_json(folder / f'rollout{name}.json', found | result.summary())
   return summary
 
 

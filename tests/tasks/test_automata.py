@@ -145,3 +145,15 @@ def test_other_mistakes_are_refused():
     automata.sample_rules(jax.random.key(0), 2, 2, 'dev')
   with pytest.raises(ValueError, match='rule number 256'):
     automata.number_to_rule(256, 1)
+
+
+@pytest.mark.parametrize('first', ['low', 'high'])
+@pytest.mark.parametrize('count', [1, 4, 7, 20, 31, 32])
+def test_words_hold_their_bits(count, first):
+  bits = np.random.default_rng(count).integers(0, 2, (5, 3, count), np.uint8)
+  order = bits if first == 'high' else bits[..., ::-1]
+  numbers = [int(''.join(map(str, b)), 2) for b in order.reshape(-1, count)]
+  ours = automata.pack(jnp.asarray(bits), first)
+  assert ours.shape == (5, 3)
+  assert ours.reshape(-1).tolist() == numbers
+  np.testing.assert_array_equal(automata.unpack(ours, count, first), bits)

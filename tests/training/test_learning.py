@@ -13,7 +13,7 @@ from reasoning_depth.runtime import configuration
 from reasoning_depth.tasks import automata, orbits
 from reasoning_depth.training import optimizer, state, step
 
-STEPS, BATCH = 200, 32
+STEPS, BATCH = 120, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +31,20 @@ class Negation(orbits.Orbits):
 @pytest.mark.parametrize(
   'config',
   [
-    'transformer:smoke', 'transformer:smoke,act=layer',
-    'transformer:smoke,act=model', 'lstm:smoke', 'mamba:smoke', 'rmt:smoke',
-    'armt:smoke', 'armt:smoke,act=layer', 'looped:smoke', 'trm:smoke',
+    'transformer:smoke', 'transformer:smoke,act=layer', 'lstm:smoke',
+    'mamba:smoke', 'rmt:smoke', 'armt:smoke', 'looped:smoke', 'trm:smoke',
   ],
 )  # fmt: skip
 def test_learns_one_rule(config):
   name, _, words = config.partition(':')
   c = configuration.load(f'configs/{name}.py:{words}')
   layout = c.task.layout
-  task = Negation(5, 1, 2, layout=layout)
-  c.model.num_layers = 1
+  task = Negation(4, 1, 2, layout=layout)
+  c.model.update(num_layers=1, unroll=1)
+  if 'memory' in c.model:
+    c.model.memory.unroll = 1
   c.train.update(
-    num_steps=STEPS, learning_rate=6e-3, schedule='cosine', decay_steps=0
+    num_steps=STEPS, learning_rate=1e-2, schedule='cosine', decay_steps=0
   )
   model = models.make(c.model, task)
   tx = optimizer.make(c.train)
@@ -63,4 +64,4 @@ def test_learns_one_rule(config):
   _, states, _ = task.sample_orbits(jax.random.key(9), 256)
   repeated = baselines.repeat_last(np.asarray(states[:, :2])) == states[:, 2]
   assert not repeated.any()
-  assert exact > 0.5  # chance: 1/32
+  assert exact > 0.7  # chance: 1/16

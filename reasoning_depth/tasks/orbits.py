@@ -269,19 +269,21 @@ class Orbits:
       group: int32 [B], the one thing asked of each sample; None for all that
         the variant asks, and the look-ahead as group.
     """
-    full, asked, L = (
-      self._full(rules, states, look_ahead),
-      self._asked,
-      self.length,
-    )
+    full, asked = self._full(rules, states, look_ahead), self._asked
     hidden = (asked == RULE_GROUP) & (self.variant != 'rule_cot')
     shown = np.where(hidden, int(Token.RULE), -1)
     if not self.causal:
       shown = np.where((asked != _NOTHING) & ~hidden, int(Token.MASK), shown)
-    inputs = jnp.where(shown[:L] < 0, full[:, :L], shown[:L])
-    # What a logit predicts: the next token, or in place of a mask.
-    aligned = slice(1, L + 1) if self.causal else slice(0, L)
-    targets, asked = full[:, aligned], asked[aligned]
+    shown = shown[:-1]
+    inputs = full if (shown < 0).all() else jnp.where(shown < 0, full, shown)
+    # What a logit predicts: the token in its place, or the next one.
+    targets, asked_there = full, asked[:-1]
+    if self.causal:
+      end = Token.EOS if self.speaks else Token.PAD
+      end = jnp.full((len(full), 1), end, jnp.int32)
+      targets = jnp.concatenate([full[:, 1:], end], axis=1)
+      asked_there = asked[1:]
+    asked = asked_there
     if group is None:
       weights = jnp.broadcast_to(asked != _NOTHING, inputs.shape)
       group = look_ahead
@@ -293,8 +295,8 @@ class Orbits:
   def _full(
     self, rules: jax.Array, states: jax.Array, look_ahead: jax.Array
   ) -> jax.Array:
-    """The sequence with nothing hidden and its end, int32 [B, L + 1]."""
-    B, T = states.shape[0], self.num_states
+    """The sequence with nothing hidden, int32 [B, L]."""
+    T = self.num_states
     if len(self.look_ahead) == 1:
       one = states[:, T - 1 + self.look_ahead[0]][:, None]
     else:
@@ -304,10 +306,7 @@ class Orbits:
     spoken = {'one': one, 'all': states[:, T:last], 'rule': None}
     rows = [None] * (self.variant == 'ro_s') + [states[:, :T]]
     rows += [spoken[part] for part in VARIANTS[self.variant]]
-    if not any(part is None for part in rows):
-      # One pass over the tokens, with no concatenation along the sequence.
-      full = self._state_rows(jnp.concatenate(rows, axis=1))
-    else:
+    if any(part is None for part in rows):
       full = jnp.concatenate(
         [
           self._rule_row(rules) if part is None else self._state_rows(part)
@@ -315,28 +314,36 @@ class Orbits:
         ],
         axis=1,
       )
-    ask = jnp.full((B, 1), Token.GEN, jnp.int32)
+    else:
+      full = self._state_rows(jnp.concatenate(rows, axis=1))
+    ask = jnp.uint8(Token.GEN)
     if self.variant == 'multi_horizon':
-      ask = Token.SHIFT_1 + look_ahead[:, None] - 1
-    position = jnp.arange(full.shape[1])
-    full = jnp.where(position == self.prompt_length - 1, ask, full)
-    end = Token.EOS if self.speaks else Token.PAD
-    return jnp.pad(full, ((0, 0), (0, 1)), constant_values=end)
+      ask = (Token.SHIFT_1 + look_ahead - 1).astype(jnp.uint8)
+    full = full.at[:, self.prompt_length - 1].set(ask)
+    # Put together as bytes and widened in a pass of its own: XLA on CPU is slow
+    # at concatenations inside of other work.
+    return jax.lax.optimization_barrier(full).astype(jnp.int32)
 
   def _state_rows(self, states: jax.Array) -> jax.Array:
-    """States [B, n, W] as rows of separator and cells, int32 [B, n·(W+1)]."""
-    rows = states.astype(jnp.int32)
-    rows = jnp.pad(rows, ((0, 0), (0, 0), (1, 0)), constant_values=Token.SEP)
-    return rows.reshape(len(states), -1)
+    """States [B, n, W] as rows of separator and cells, uint8 [B, n·(W+1)]."""
+    states = jax.lax.optimization_barrier(states.astype(jnp.uint8))
+    first = jnp.full((*states.shape[:2], 1), Token.SEP, jnp.uint8)
+    rows = jnp.concatenate([first, states], axis=-1)
+    return jax.lax.optimization_barrier(rows).reshape(len(states), -1)
 
   def _rule_row(self, rules: jax.Array) -> jax.Array:
-    """Rules with a separator in front, filled up to whole rows."""
-    fill = self._rule_rows * self.block - rules.shape[1] - 1
+    """Rules with a separator in front, filled up to whole rows, as bytes."""
+    B, size = rules.shape
     first = Token.RULE if self.variant == 'ro_s' else Token.SEP
-    rows = jnp.pad(
-      rules.astype(jnp.int32), ((0, 0), (0, fill)), constant_values=Token.PAD
+    fill = self._rule_rows * self.block - size - 1
+    return jnp.concatenate(
+      [
+        jnp.full((B, 1), first, jnp.uint8),
+        rules.astype(jnp.uint8),
+        jnp.full((B, fill), Token.PAD, jnp.uint8),
+      ],
+      axis=1,
     )
-    return jnp.pad(rows, ((0, 0), (1, 0)), constant_values=first)
 
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'

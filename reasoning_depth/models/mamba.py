@@ -15,6 +15,7 @@ from reasoning_depth.models import layers
 
 KERNEL = 4  # tokens of the causal convolution
 EXPAND = 2  # inner width over D
+CHUNK = 8  # steps that the scan over time takes one after another
 STEP_RANGE = (1e-3, 1e-1)  # Δ at the start
 
 
@@ -42,11 +43,46 @@ def linear_scan(a: jax.Array, b: jax.Array) -> jax.Array:
   Returns:
     h, as a.
   """
+  return _chunked_scan(a, b, reverse=False)
+
+
+def _chunked_scan(a: jax.Array, b: jax.Array, reverse: bool) -> jax.Array:
+  """`linear_scan`, or from the last to the first: h_t = a_t·h_{t+1} + b_t.
+
+  Steps within a chunk run one after another, for all chunks at once; an
+  associative scan joins the chunks. Both walk over memory fewer times than an
+  associative scan over all steps would.
+  """
+  B, L = a.shape[:2]
+  size = min(CHUNK, L)
+  padding = [(0, 0), (0, -L % size)] + [(0, 0)] * (a.ndim - 2)
+  shape = (B, -1, size, *a.shape[2:])
+  a, b = (jnp.pad(x, padding).reshape(shape) for x in (a, b))
+  order = range(size - 1, -1, -1) if reverse else range(size)
+  products, sums = [], []
+  for i in order:
+    first = not sums
+    products.append(a[:, :, i] if first else products[-1] * a[:, :, i])
+    sums.append(b[:, :, i] if first else a[:, :, i] * sums[-1] + b[:, :, i])
 
   def combine(left, right):
     return left[0] * right[0], right[0] * left[1] + right[1]
 
-  return jax.lax.associative_scan(combine, (a, b), axis=1)[1]
+  _, ends = jax.lax.associative_scan(
+    combine, (products[-1], sums[-1]), reverse=reverse, axis=1
+  )
+  come = _shift(ends, -1 if reverse else 1)
+  h = [s + p * come for p, s in zip(products, sums, strict=True)]
+  h = jnp.stack(h[::-1] if reverse else h, axis=2)
+  return h.reshape(B, -1, *h.shape[3:])[:, :L]
+
+
+def _shift(x: jax.Array, by: int) -> jax.Array:
+  """Moves x along axis 1 by one place, filling with zeros."""
+  rest = [(0, 0)] * (x.ndim - 2)
+  if by > 0:
+    return jnp.pad(x[:, :-1], [(0, 0), (1, 0), *rest])
+  return jnp.pad(x[:, 1:], [(0, 0), (0, 1), *rest])
 
 
 def _scan_forward(a, b):
@@ -57,10 +93,8 @@ def _scan_forward(a, b):
 def _scan_backward(saved, grad):
   a, h = saved
   # What reaches h_t: its own gradient, and through a_{t+1} that of h_{t+1}.
-  later = jnp.pad(a[:, 1:], [(0, 0), (0, 1)] + [(0, 0)] * (a.ndim - 2))
-  total = jnp.flip(linear_scan(jnp.flip(later, 1), jnp.flip(grad, 1)), 1)
-  before = jnp.pad(h[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (a.ndim - 2))
-  return total * before, total
+  total = _chunked_scan(_shift(a, -1), grad, reverse=True)
+  return total * _shift(h, 1), total
 
 
 linear_scan.defvjp(_scan_forward, _scan_backward)

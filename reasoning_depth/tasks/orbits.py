@@ -77,7 +77,7 @@ LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
 ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
 RULE_GROUP = 0  # group of the samples that are asked for the rule
 # What a position asks for: the state at look-ahead 1 to 8, the rule, the state
-# at the sample's own look-ahead, the end of what is spoken, or nothing.
+# at the sample's own look-ahead, what a speaker says around them, or nothing.
 _NOTHING, _ONE, _STOP = -1, 100, 101
 
 
@@ -223,9 +223,10 @@ class Orbits:
         asked.append(np.array([_NOTHING] + [k] * self.width))
     asked = np.concatenate([*asked, [_NOTHING]])
     if self.speaks:
-      # Every spoken row is followed by a separator, or at last the end.
-      ends = np.arange(self.prompt_length - 1, len(asked), self.block)[1:]
-      asked[ends[asked[ends] == _NOTHING]] = _STOP
+      # Who speaks has to say what stands between cells as well, and the end.
+      between = asked == _NOTHING
+      between[: self.prompt_length] = False
+      asked[between] = _STOP
     return asked
 
   def sample_orbits(
@@ -276,14 +277,12 @@ class Orbits:
       shown = np.where((asked != _NOTHING) & ~hidden, int(Token.MASK), shown)
     shown = shown[:-1]
     inputs = full if (shown < 0).all() else jnp.where(shown < 0, full, shown)
-    # What a logit predicts: the token in its place, or the next one.
-    targets, asked_there = full, asked[:-1]
-    if self.causal:
+    if self.causal:  # a logit predicts the next token
       end = Token.EOS if self.speaks else Token.PAD
       end = jnp.full((len(full), 1), end, jnp.int32)
-      targets = jnp.concatenate([full[:, 1:], end], axis=1)
-      asked_there = asked[1:]
-    asked = asked_there
+      targets, asked = jnp.concatenate([full[:, 1:], end], axis=1), asked[1:]
+    else:  # or the token in its place
+      targets, asked = full, asked[:-1]
     if group is None:
       weights = jnp.broadcast_to(asked != _NOTHING, inputs.shape)
       group = look_ahead

@@ -36,6 +36,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   configuration.check(config)
   task = _prefixed('config.task.', tasks.make, config.task)
   model = _prefixed('config.model.', models.make, config.model, task)
+  _check_depth(config, task)
   mesh = _prefixed('config.', sharding.make_mesh, config.mesh)
   per_part = config.train.batch_size // config.train.accumulate
   sharding.check_batch('config.train.batch_size', per_part, mesh)
@@ -45,6 +46,30 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     grpo.check(task)
     _prefixed('config.train.', lambda g: grpo.Settings(**g), config.train.grpo)
   return Experiment(config, task, model, optimizer.make(config.train), mesh)
+
+
+def _check_depth(config: ml_collections.ConfigDict, task: base.Task) -> None:
+  """Checks that the depth steps that are to answer are read out."""
+  depth, model = config.train.depth_loss, config.model
+  if depth == 'last':
+    return
+  steps = 0
+  if model.name == 'looped' and model.recurrence.read_every:
+    steps = model.recurrence.mean
+  elif model.name == 'trm':
+    steps = model.recursion.supervision
+  if not steps:
+    raise ValueError(
+      f'config.train.depth_loss={depth}: needs a model that is read out at '
+      'each depth step: config.model.name=looped with '
+      'config.model.recurrence.read_every=True, or trm'
+    )
+  if depth == 'look_ahead' and steps < max(getattr(task, 'look_ahead', (0,))):
+    raise ValueError(
+      f'config.train.depth_loss=look_ahead: the model is read out at {steps} '
+      f'depth steps, config.task.look_ahead={task.look_ahead} needs as many as '
+      'its largest value'
+    )
 
 
 def _prefixed(prefix: str, make: Callable[..., Any], *args: Any) -> Any:

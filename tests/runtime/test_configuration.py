@@ -140,6 +140,21 @@ def test_bad_values_are_named_before_anything_compiles(change, message):
     experiment.build(c)
 
 
+def test_depth_steps_that_answer_must_be_read_out():
+  c = configuration.load('configs/looped.py:smoke')
+  c.mesh.data = 1
+  c.train.depth_loss = 'look_ahead'
+  with pytest.raises(
+    ValueError, match='depth_loss=look_ahead.*read_every=True'
+  ):
+    experiment.build(c)
+  c.model.recurrence.update(read_every=True, draw='fixed', mean=3)
+  with pytest.raises(ValueError, match='read out at 3 .*look_ahead=.*4'):
+    experiment.build(c)
+  c.model.recurrence.mean = 4
+  experiment.build(c)
+
+
 def test_every_number_field_has_a_range():
   numbers = {
     name

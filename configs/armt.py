@@ -7,8 +7,9 @@ multi-horizon setting); `:k=2` is its O-S at one look-ahead, `:act=layer` adds
 adaptive computation. None of these has been trained to the end yet: not
 measured.
 
-`:cpu` is at radius 1, 12 cells, 6 states; what it reached is in
-results/RESULTS.md.
+`:cpu` (radius 1, 12 cells, 6 states): exact match 0.959, 0.923 and 0.930 on
+rules never trained on, 0.959, 0.924 and 0.931 of the ceiling, in seven to eight
+minutes on two CPU cores; seeds 0, 1, 2 (results/cpu/armt_cpu.json).
 """
 
 import ml_collections

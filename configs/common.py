@@ -241,10 +241,11 @@ def gpu(c: ml_collections.ConfigDict) -> None:
 def _cpu(c: ml_collections.ConfigDict) -> None:
   """A lattice on which two CPU cores learn to infer rules in minutes.
 
-  Radius 1, since a transformer of this size did not get far with radius 2 in
-  the time (trials with 12 cells and 8 states ended at a third of the ceiling).
-  It has only 256 rules: the 205 of the training split can be learnt by heart,
-  and a held-out score rests on the 26 of the test split.
+  Radius 1, since a transformer of this size does not get far with radius 2 in
+  the time (12 cells, 8 states, relative positions: exact match 0.25 in
+  validation after 1,000 steps, and rising). It has only 256 rules: the 205 of
+  the training split can be learnt by heart, and a held-out score rests on the
+  26 of the test split.
   """
   c.task.width = 12
   c.task.radius = 1

@@ -60,8 +60,12 @@ def run(model, params, prompt, length=LENGTH, key=None, temperature=0.0):
   return generate.generate(model, params, prompt, length, key, temperature)
 
 
-@pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize('prompted', [1, 6, 8])
+@pytest.mark.parametrize(
+  'name, prompted',
+  # Prompts that end in a segment's middle, at its start and at its end.
+  [(name, 8) for name in MODELS]
+  + [(name, prompted) for name in ('rmt', 'armt') for prompted in (1, 6)],
+)
 def test_decoding_agrees_with_teacher_forcing(name, prompted):
   model, params = build(name)
   prompt = jax.random.randint(jax.random.key(3), (B, prompted), 0, V)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import ml_collections
 
+from reasoning_depth.tasks import orbits
+
 # Words that every config understands.
 FLAGS = {
   'smoke': 'under a minute on two CPU cores, through the whole path',
@@ -17,8 +19,6 @@ VALUES = {
   'layout': 'causal or masked',
   'act': 'adaptive computation: layer, model, or fixed (three times a layer)',
 }
-# The layout of a variant, where it has one only.
-LAYOUTS = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
 
 
 def at_full_size(arg: str) -> bool:
@@ -111,9 +111,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.num_steps = 40_000  # updates
   c.train.batch_size = 256  # samples an update, over all devices
   c.train.method = 'supervised'  # or grpo
-  c.train.init_from = (
-    ''  # run folder whose parameters to start from; '' for none
-  )
+  c.train.init_from = ''  # run folder to take parameters from; '' for none
   c.train.loss = 'softmax'  # or stablemax
   c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
   c.train.accumulate = 1  # parts a batch goes through in
@@ -216,8 +214,8 @@ def act(c: ml_collections.ConfigDict, text: str) -> None:
 def variant(c: ml_collections.ConfigDict, text: str) -> None:
   """Sets the variant of the task, with a layout and look-ahead it can have."""
   c.task.variant = text
-  c.task.layout = LAYOUTS.get(text, c.task.layout)
-  if text in ('o_s', 'o_rs', 'o_sr', 'ro_s'):
+  c.task.layout = orbits.LAYOUT_OF.get(text, c.task.layout)
+  if text in orbits.ONE_LOOK_AHEAD:
     c.task.look_ahead = c.task.look_ahead[:1]
 
 

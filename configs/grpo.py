@@ -20,7 +20,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c = common.build(arg, model, cpu, smoke)
   c.train.method = 'grpo'
   c.train.grpo = grpo()
-  c.eval.batch_size = min(c.eval.batch_size, 256)
   if 'k' not in common.parse_arg(arg):
     common.look_ahead(c, '3')
   if common.at_full_size(arg):

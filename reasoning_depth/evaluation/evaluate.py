@@ -22,6 +22,8 @@ from reasoning_depth.training import losses
 
 BLOCK = 256  # samples drawn from one key
 SPLIT_IDS = {'train': 0, 'validation': 1, 'test': 2}
+# Names of what `ceiling` gives for each sample.
+_CEILING = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
 Z95 = 1.959964  # half-width of a 95 % interval in standard deviations
 
 
@@ -144,9 +146,6 @@ def without_learning(
   return {k: np.asarray(v, np.float64) for k, v in known.items()}
 
 
-_CEILING = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
-
-
 def _rule_without_learning(
   task: orbits.Orbits, observed: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -206,7 +205,7 @@ class Evaluator:
     self._thinking = train['grpo']['thinking'] if grpo else 0
     self._replicated = sharding.replicated(mesh)
     self._model = model
-    self._eval_step = make_eval_step(model, config['train'])
+    self._eval_step = make_eval_step(model, train)
     self.step = jax.jit(
       self._eval_step,
       in_shardings=(self._replicated, self._batched),
@@ -280,8 +279,8 @@ class Result:
     samples: what was asked.
     loss: [N] mean over the answer tokens, in nats.
     tokens: [N, L] predicted tokens.
-    scored_by: 'teacher forcing' (each token given the true ones before it), or
-      'generation'.
+    scored_by: 'teacher forcing' (each token given the true ones before it),
+      'generation', or 'its own answers fed back'.
   """
 
   samples: HeldOut
@@ -339,8 +338,7 @@ class Result:
   def rows(self, count: int) -> list[dict[str, Any]]:
     """The first `count` samples, one row each."""
     rows = []
-    for i in range(min(count, len(self.tokens))):
-      asked = self.asked[i]
+    for i, asked in enumerate(self.asked[:count]):
       predicted = self.tokens[i][asked]
       target = self.samples.batch.targets[i][asked]
       row = {

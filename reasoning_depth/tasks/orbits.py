@@ -73,6 +73,7 @@ VARIANTS = {
   'o_sr': ('one', 'rule'),
   'ro_s': ('one',),
 }
+# The layout of a variant, where it has one only.
 LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
 ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
 RULE_GROUP = 0  # group of the samples that are asked for the rule

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from reasoning_depth import tasks
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import experiment, state
 
@@ -55,9 +56,7 @@ def at_stage(exp: experiment.Experiment, index: int) -> experiment.Experiment:
   if not exp.config.train.curriculum.field:
     return exp
   config = _config_at(exp.config, index)
-  return dataclasses.replace(
-    exp, config=config, task=experiment.build(config).task
-  )
+  return dataclasses.replace(exp, config=config, task=tasks.make(config.task))
 
 
 def _config_at(

@@ -41,15 +41,18 @@ def wanted(model: Any) -> bool:
   return isinstance(model, trm.TRM) and model.recursion.supervision > 1
 
 
-def first_carry(model: trm.TRM, sample: Callable[[], base.Batch]) -> Carry:
+def first_carry(
+  model: trm.TRM, sample: Callable[[jax.Array], base.Batch]
+) -> Carry:
   """A carry in which every sample has halted; can be jitted.
 
   Args:
     model: the model.
-    sample: makes a batch, for its shape alone.
+    sample: makes a batch from a key, for its shape alone.
   """
   batch = jax.tree.map(
-    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sample)
+    lambda x: jnp.zeros(x.shape, x.dtype),
+    jax.eval_shape(sample, jax.random.key(0)),
   )
   B = len(batch.group)
   return Carry(

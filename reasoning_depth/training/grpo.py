@@ -168,20 +168,10 @@ def make_train_step(
         settings, log_probs(params, tokens), was, reference, advantage, spoken
       )
 
-    right = answer.cells == target
-    N = jnp.float32(len(tokens))
     new = old
     for _ in range(settings.updates):
       value, grads = jax.value_and_grad(loss)(new.params)
-      sums = losses.Sums(
-        loss=value * N * W,
-        weight=N * W,
-        correct=right.sum(dtype=jnp.float32),
-        exact=(right.all(-1) & answer.ended).sum(dtype=jnp.float32),
-        samples=N,
-        steps=N,
-        executed=N,
-      )
+      sums = _sums(value, answer, target)
       new, metrics = step.update(new, grads, sums, optimizer, config)
     extra = {
       'reward': reward.mean(),
@@ -193,3 +183,20 @@ def make_train_step(
     return new, metrics.replace(extra=extra)
 
   return train_step
+
+
+def _sums(
+  loss: jax.Array, answer: orbits.Answer, target: jax.Array
+) -> losses.Sums:
+  """Sums over completions, from the loss per token and answers [N, W]."""
+  N, W = jnp.float32(len(target)), target.shape[-1]
+  right = answer.cells == target
+  return losses.Sums(
+    loss=loss * N * W,
+    weight=N * W,
+    correct=right.sum(dtype=jnp.float32),
+    exact=(right.all(-1) & answer.ended).sum(dtype=jnp.float32),
+    samples=N,
+    steps=N,
+    executed=N,
+  )

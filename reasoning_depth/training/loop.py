@@ -20,6 +20,7 @@ from reasoning_depth.runtime import (
   sharding,
   writer,
 )
+from reasoning_depth.tasks import base
 from reasoning_depth.training import (
   curriculum,
   deep_supervision,
@@ -175,16 +176,14 @@ def _restore_or_init(
 ) -> state.TrainState:
   """The newest saved state, or a fresh one, replicated over the mesh."""
 
-  first = curriculum.at_stage(exp, 0)
-
   def fresh():
     new = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
     if exp.config.train.method == 'grpo':
       return new.replace(carry=jax.tree.map(jnp.copy, new.params))
     if not deep_supervision.wanted(exp.model):
       return new
-    carry = deep_supervision.first_carry(exp.model, _sampler(first))
-    return new.replace(carry=carry)
+    sample = _sampler(curriculum.at_stage(exp, 0))
+    return new.replace(carry=deep_supervision.first_carry(exp.model, sample))
 
   sharded = sharding.replicated(exp.mesh)
   if checkpoints.latest is None:
@@ -240,11 +239,10 @@ def restore(
     checkpoints.close()
 
 
-def _sampler(exp: experiment.Experiment) -> Callable[..., Any]:
+def _sampler(exp: experiment.Experiment) -> Callable[[jax.Array], base.Batch]:
   """Makes a training batch, split over the devices, from a key."""
 
-  def sample(key=None):
-    key = jax.random.key(0) if key is None else key
+  def sample(key):
     batch = exp.task.sample(key, exp.config.train.batch_size, 'train')
     return sharding.constrain_batch(batch, exp.mesh)
 
@@ -311,12 +309,12 @@ def final_evaluation(
   speaks |= exp.config.train.method == 'grpo'
   run = evaluator.run_spoken if speaks else evaluator.run
   result = run(current.best_params, samples)
-  summary = {
+  head = {
     'split': 'test',
     'seed': exp.config.seed,
     'step': int(current.step),
-    **result.summary(),
   }
+  summary = head | result.summary()
   folder = folder / 'evaluations'
   writer.write_json(folder / f'test{name}.json', summary)
   if config.rows:
@@ -331,12 +329,7 @@ def final_evaluation(
       config.test_samples,
       config.ceiling,
     )
-    found = {
-      'split': 'test',
-      'seed': exp.config.seed,
-      'step': int(current.step),
-    }
-    writer.write_json(folder / f'rollout{name}.json', found | result.summary())
+    writer.write_json(folder / f'rollout{name}.json', head | result.summary())
   return summary
 
 

@@ -8,10 +8,6 @@ import optax
 from reasoning_depth.models import base as models_base
 from reasoning_depth.tasks import base
 
-KINDS = ('softmax', 'stablemax')
-# Which depth step answers: the last, each (averaged), or k for look-ahead k.
-DEPTHS = ('last', 'every', 'look_ahead')
-
 
 @flax.struct.dataclass
 class Sums:
@@ -54,7 +50,7 @@ def answer(
   Args:
     output: what the model returned.
     batch: what was asked; its group is the look-ahead.
-    depth: one of `DEPTHS`.
+    depth: `train.depth_loss`.
   """
   if depth != 'look_ahead':
     return output.logits
@@ -91,8 +87,9 @@ def score(
   Args:
     output: what the model returned.
     batch: targets and weights, aligned with the logits.
-    depth: one of `DEPTHS`.
-    kind: one of `KINDS`.
+    depth: `train.depth_loss`: 'last', 'every' (the mean over the steps) or
+      'look_ahead' (step k answers for look-ahead k).
+    kind: as of `cross_entropy`.
 
   Returns:
     what training minimises, times the sum of the weights, with the model's

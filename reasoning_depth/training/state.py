@@ -21,7 +21,8 @@ class TrainState:
     ema: moving average of the parameters, or None.
     stage: int32, stage of the curriculum, from 0.
     stage_start: int32, step at which it began.
-    carry: what deep supervision carries from step to step, or None.
+    carry: what a method of training keeps besides: the samples and latents of
+      deep supervision, the starting parameters of GRPO, or None.
   """
 
   step: jax.Array

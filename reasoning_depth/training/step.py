@@ -12,9 +12,8 @@ import optax
 from reasoning_depth.tasks import base
 from reasoning_depth.training import losses, state
 
-DRAWS = (
-  2**31
-)  # child of a step's key that the model draws from; tasks take low ones
+# Child of a step's key that the model draws from; tasks take the low ones.
+DRAWS = 2**31
 
 
 @flax.struct.dataclass

@@ -12,6 +12,7 @@ FLAGS = {
   'smoke': 'under a minute on two CPU cores, through the whole path',
   'cpu': 'minutes on two CPU cores, to a number worth seeing',
   'gpu': 'one H100',
+  'curriculum': 'stages over the look-ahead, from 1 up',
 }
 VALUES = {
   'k': 'look-ahead: k=2 for one value, k=1-4 for a range in one model',
@@ -89,6 +90,8 @@ def build(
     look_ahead(c, words['k'])
   if 'act' in words:
     act(c, words['act'])
+  if 'curriculum' in words:
+    staged(c)
   return c
 
 
@@ -228,6 +231,14 @@ def look_ahead(c: ml_collections.ConfigDict, text: str) -> None:
   c.task.look_ahead = values
   if c.task.variant in ('o_s', 'multi_horizon'):
     c.task.variant = 'multi_horizon' if len(values) > 1 else 'o_s'
+
+
+def staged(c: ml_collections.ConfigDict) -> None:
+  """A curriculum over the look-ahead, each stage an equal share at most."""
+  stages = tuple(range(1, max(c.task.look_ahead) + 1))
+  c.train.curriculum.field = 'look_ahead'
+  c.train.curriculum['values'] = stages
+  c.train.curriculum.most_steps = c.train.num_steps // len(stages)
 
 
 def gpu(c: ml_collections.ConfigDict) -> None:

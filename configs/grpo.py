@@ -22,6 +22,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c.train.grpo = grpo()
   if 'k' not in common.parse_arg(arg):
     common.look_ahead(c, '3')
+  c.train.grpo.thinking = max(c.task.look_ahead) - 1
   if common.at_full_size(arg):
     c.train.num_steps = 10_000
     c.train.steps_per_dispatch = 10
@@ -34,7 +35,7 @@ def grpo() -> ml_collections.ConfigDict:
   """The paper's settings."""
   m = ml_collections.ConfigDict()
   m.generations = 8  # G, completions of a prompt
-  m.thinking = 2  # states a completion may spell before its answer
+  m.thinking = 2  # k - 1, states a completion may spell before its answer
   m.temperature = 0.9
   m.clip_ratio = 0.2  # ε
   m.kl = 0.01  # β, divergence from the starting policy

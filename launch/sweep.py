@@ -30,6 +30,7 @@ class Row:
     words: after the colon.
     together: one run for all look-aheads, not a run for each.
     flags: for main.py.
+    start: config and words of a run that each run of the row starts from.
     paper: what the paper says of it; its figure gives an order, no numbers.
   """
 
@@ -37,6 +38,7 @@ class Row:
   words: str = ''
   together: bool = False
   flags: tuple[str, ...] = ()
+  start: str = ''
   paper: str = ''
 
 
@@ -46,26 +48,28 @@ def _row(place: int, config: str, words: str = '', **fields) -> Row:
   return Row(config, words, together, **fields)
 
 
+O_O = 'task=o_o,curriculum'
 # From low to high, as the paper orders them.
 ROWS = {
   'lstm+act': _row(1, 'lstm', 'act=layer'),
   'lstm': _row(2, 'lstm'),
   'mamba+act': _row(3, 'mamba', 'act=layer'),
   'mamba': _row(4, 'mamba'),
-  'gptneox+o_o': _row(5, 'transformer', 'task=o_o'),
-  'armt+fct+o_o': _row(6, 'armt', 'act=fixed,task=o_o'),
+  'gptneox+o_o': _row(5, 'transformer', O_O),
+  'armt+fct+o_o': _row(6, 'armt', f'act=fixed,{O_O}'),
   'gptneox': _row(
     7, 'transformer', paper='place 7 of 20; 0.95 / 0.40 / < 0.25 / < 0.25'
   ),
   'armt+fct': _row(8, 'armt', 'act=fixed'),
-  'armt+o_o': _row(9, 'armt', 'task=o_o'),
+  'armt+o_o': _row(9, 'armt', O_O),
   'armt': _row(10, 'armt'),
   'armt+act': _row(11, 'armt', 'act=layer'),
-  'gptneox+fct+o_o': _row(12, 'transformer', 'act=fixed,task=o_o'),
+  'gptneox+fct+o_o': _row(12, 'transformer', f'act=fixed,{O_O}'),
   'gptneox+act': _row(13, 'transformer', 'act=layer'),
-  'gptneox+act+o_o': _row(14, 'transformer', 'act=layer,task=o_o'),
+  'gptneox+act+o_o': _row(14, 'transformer', f'act=layer,{O_O}'),
   'gptneox+fct': _row(15, 'transformer', 'act=fixed'),
-  'armt+act+o_o': _row(16, 'armt', 'act=layer,task=o_o'),
+  'armt+act+o_o': _row(16, 'armt', f'act=layer,{O_O}'),
+  'gptneox+grpo': _row(17, 'grpo', start='transformer:task=cot,k=1'),
   'gptneox_12_layers': _row(
     18, 'transformer', flags=('--config.model.num_layers=12',)
   ),
@@ -88,7 +92,7 @@ ROWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One run of the grid."""
+  """One run of the grid; `row` is '' for one that others start from."""
 
   row: str
   name: str
@@ -102,20 +106,41 @@ def cells(flags: argparse.Namespace) -> list[Cell]:
   found = []
   for name in flags.rows:
     row = ROWS[name]
+    start, _, words = row.start.partition(':')
+    for seed in flags.seeds if start else ():
+      found.append(_cell(flags, '', f'{name}-start', start, words, seed))
     for k in ['1-4'] if row.together else map(str, flags.k):
+      words = ','.join(filter(None, [row.words, f'k={k}']))
       for seed in flags.seeds:
-        cell = f'{name}-k{k}-seed{seed}'
-        words = ','.join(filter(None, [flags.words, row.words, f'k={k}']))
-        folder = flags.runs / cell
-        command = (
-          sys.executable, str(ROOT / 'main.py'),
-          f'--config={ROOT}/configs/{row.config}.py:{words}',
-          f'--workdir={folder}', f'--config.seed={seed}',
-          *row.flags, *flags.main,
-        )  # fmt: skip
-        result = flags.results / f'{cell}.json'
-        found.append(Cell(name, cell, command, folder, result))
+        extra = row.flags
+        if start:
+          folder = flags.runs / f'{name}-start-seed{seed}'
+          extra += (f'--config.train.init_from={folder}',)
+        found.append(
+          _cell(flags, name, f'{name}-k{k}', row.config, words, seed, extra)
+        )
   return found
+
+
+def _cell(
+  flags: argparse.Namespace,
+  row: str,
+  name: str,
+  config: str,
+  words: str,
+  seed: int,
+  extra: tuple[str, ...] = (),
+) -> Cell:
+  """A run of a config with some words and further flags."""
+  name = f'{name}-seed{seed}'
+  words = ','.join(filter(None, [flags.words, words]))
+  folder = flags.runs / name
+  command = (
+    sys.executable, str(ROOT / 'main.py'),
+    f'--config={ROOT}/configs/{config}.py:{words}',
+    f'--workdir={folder}', f'--config.seed={seed}', *extra, *flags.main,
+  )  # fmt: skip
+  return Cell(row, name, command, folder, flags.results / f'{name}.json')
 
 
 def sweep(
@@ -138,7 +163,7 @@ def table(flags: argparse.Namespace) -> str:
   """What is finished, as Markdown."""
   finished = {}
   for cell in cells(flags):
-    if cell.result.exists() and cell.folder.exists():
+    if cell.row and cell.result.exists() and cell.folder.exists():
       finished.setdefault(cell.row, []).append(runs.load(cell.folder))
   paper = {name: row.paper for name, row in ROWS.items() if row.paper}
   return depth.markdown(

@@ -95,7 +95,17 @@ def test_every_row_is_a_config_that_builds(row, tmp_path):
       configuration.override(config, name, value)
     config.mesh.data = 1
     task = experiment.build(config).task
-    assert max(task.look_ahead) == (4 if '1-4' in cell.name else 2)
+    asked = 4 if '1-4' in cell.name else 2 if cell.row else 1
+    assert max(task.look_ahead) == asked
+
+
+def test_runs_that_others_start_from_come_first(tmp_path):
+  f = flags(tmp_path, '--rows', 'gptneox+grpo', '--k', '2', '3')
+  start, *rest = sweep.cells(f)
+  folder = [f'--config.train.init_from={start.folder}']
+  assert [list(c.command[5:]) for c in (start, *rest)] == [[], folder, folder]
+  sweep.sweep(f, fake_run({1: 1.0, 2: 0.5, 3: 0.5}))
+  assert '| gptneox+grpo | – | 0.500 | 0.500 |' in sweep.table(f)
 
 
 def test_flags_for_main_come_last(tmp_path):

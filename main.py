@@ -11,11 +11,16 @@ CONFIG = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Run folder; by default runs/ and the name of the config'
 )
-MODE = flags.DEFINE_enum(
-  'mode', 'train', ['train', 'evaluate'], 'What to do with the run'
+MODES = ('train', 'evaluate', 'replay')
+MODE = flags.DEFINE_enum('mode', 'train', MODES, 'What to do with the run')
+DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'Join the other hosts, as Cloud TPU, Slurm or GKE say'
 )
+COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT elsewhere')
+PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many join')
+PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
 
-EXIT_USAGE, EXIT_DIVERGED = 2, 3
+EXIT_USAGE = 2
 
 
 def main(argv: list[str]) -> int:
@@ -33,34 +38,27 @@ def main(argv: list[str]) -> int:
 
 def _run(overrides: list[str]) -> int:
   # Imported late, so that mistakes in flags are told at once.
-  from reasoning_depth import report
-  from reasoning_depth.runtime import configuration
-  from reasoning_depth.training import experiment, loop
+  from reasoning_depth import modes
+  from reasoning_depth.runtime import configuration, distributed, ending
 
-  if MODE.value == 'train':
-    if CONFIG.value is None:
-      raise ValueError('--config is missing: such as --config=configs/armt.py')
+  distributed.start(
+    DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
+  )
+  if MODE.value != 'train':
+    config = configuration.read(_folder())
+  elif CONFIG.value:
     config = configuration.load(CONFIG.value)
   else:
-    config = configuration.read(_folder())
-  folder = _folder()
+    raise ValueError('--config is missing: such as --config=configs/armt.py')
   for text in overrides:
     name, _, value = text.removeprefix('--config.').partition('=')
     configuration.override(config, name, value)
-  exp = experiment.build(config)
-  if MODE.value == 'train':
-    try:
-      loop.train(exp, folder)
-    except loop.Diverged as error:
-      print(f'main.py: {error}', file=sys.stderr)
-      return EXIT_DIVERGED
-  else:
-    # An evaluation of something else does not take the place of the run's own.
-    name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
-    current = loop.restore(exp, folder)
-    loop.final_evaluation(exp, current, folder, name.replace('/', '_'))
-  report.write(folder)
-  print(report.summary(folder))
+  try:
+    with distributed.together():
+      modes.MODES[MODE.value](config, _folder(), overrides)
+  except ending.Ending as error:
+    print(f'main.py: {error}', file=sys.stderr)
+    return distributed.leave(error.exit_code)
   return 0
 
 

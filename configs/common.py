@@ -128,6 +128,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.weight_decay = 0.01  # of AdamW
   c.train.clip = 1.0  # of the gradient; 0 for none
   c.train.clip_by = 'norm'  # or value
+  c.train.max_skips = 0  # updates left out for not being finite; then it stops
   c.train.ema = 0.0  # decay of the parameters' average; 0 for none
   c.train.curriculum = ml_collections.ConfigDict()
   c.train.curriculum.field = ''  # of the task, such as look_ahead; '' for none
@@ -148,9 +149,15 @@ def base() -> ml_collections.ConfigDict:
   c.checkpoint = ml_collections.ConfigDict()
   c.checkpoint.every = 2_000  # updates
   c.checkpoint.keep = 2  # newest ones
+  c.checkpoint.keep_best = 0  # best ones in validation besides
+  c.checkpoint.metric = 'exact_match'  # what is best: or bit_accuracy, loss
+  c.checkpoint.keep_every = 0  # updates between those kept for good; 0: none
+  c.checkpoint.grace = 9.0  # seconds from a signal to the end of the run
 
   c.mesh = ml_collections.ConfigDict()
-  c.mesh.data = 0  # devices along the batch; 0 for all
+  c.mesh.data = 0  # devices along the batch; 0 for all that are left
+  c.mesh.model = 1  # devices along heads and hidden units (tensor parallel)
+  c.mesh.parameters = 'replicated'  # or fsdp: split along the batch's devices
   return c
 
 

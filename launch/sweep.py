@@ -1,7 +1,7 @@
 """Runs a grid of models × look-aheads × seeds and prints it beside the paper.
 
-  python launch/sweep.py --rows gptneox armt --words gpu
-  python launch/sweep.py --words smoke                    # every row, tiny
+  python -m launch.sweep --rows gptneox armt --words gpu
+  python -m launch.sweep --words smoke                    # every row, tiny
 
 Each cell is one run of main.py in a process and a folder of its own, and one
 JSON file under --results. A cell whose file is there is skipped, so the same
@@ -174,7 +174,7 @@ def table(flags: argparse.Namespace) -> str:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
   """The command line."""
   parser = argparse.ArgumentParser(
-    'sweep.py', description=__doc__,
+    'python -m launch.sweep', description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )  # fmt: skip
   parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))

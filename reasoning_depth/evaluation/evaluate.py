@@ -200,17 +200,14 @@ class Evaluator:
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
+    # What comes back is read on every host.
+    self._whole = sharding.replicated(mesh)
     train = config['train']
     grpo = train['method'] == 'grpo'
     self._thinking = train['grpo']['thinking'] if grpo else 0
-    self._replicated = sharding.replicated(mesh)
     self._model = model
     self._eval_step = make_eval_step(model, train)
-    self.step = jax.jit(
-      self._eval_step,
-      in_shardings=(self._replicated, self._batched),
-      out_shardings=self._batched,
-    )
+    self.step = jax.jit(self._eval_step, out_shardings=self._whole)
 
   def predict(
     self, params: Any, batch: base.Batch, step: Callable | None = None
@@ -251,11 +248,7 @@ class Evaluator:
 
   @functools.cached_property
   def _speaking(self) -> Callable:
-    return jax.jit(
-      self._speak,
-      in_shardings=(self._replicated, self._batched),
-      out_shardings=self._batched,
-    )
+    return jax.jit(self._speak, out_shardings=self._whole)
 
   def _speak(self, params, batch):
     loss, _ = self._eval_step(params, batch)

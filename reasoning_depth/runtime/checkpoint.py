@@ -1,63 +1,258 @@
-"""Checkpoints of a run folder, through orbax."""
+"""Checkpoints of a run folder: orbax arrays and a manifest that guards them.
 
+`checkpoints/<step>/` holds `state/`, written by orbax, and `manifest.json` with
+the SHA-256 of every file. It is made under another name and takes its own in
+one move, so a folder with a number for a name is whole, and what a killed run
+leaves behind is known by its name: `<step>.partial`, `<step>.deleting`. A
+checkpoint that is not as its manifest says becomes `<step>.damaged`.
+"""
+
+import dataclasses
+import hashlib
 import pathlib
+import shutil
+import sys
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from reasoning_depth.runtime import manifest
+
+_LEFT_OVER = ('*.partial', '*.deleting')
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+  """Which checkpoints stay.
+
+  Attributes:
+    newest: so many of the newest.
+    best: so many of the best by `metric`.
+    every: those at multiples of so many steps; 0 for none.
+    metric: of the validation at the same step, such as 'exact_match'.
+  """
+
+  newest: int = 1
+  best: int = 0
+  every: int = 0
+  metric: str = 'exact_match'
+
+  def spare(self, found: Mapping[int, Mapping[str, float]]) -> list[int]:
+    """Steps to delete, from the metrics of every step there is."""
+    steps = sorted(found)
+    kept = set(steps[-self.newest :])
+    scored = [s for s in steps if self.metric in found[s]]
+    scored.sort(key=lambda s: found[s][self.metric])
+    if self.metric != 'loss':
+      scored.reverse()
+    kept.update(scored[: self.best])
+    if self.every:
+      kept.update(s for s in steps if s % self.every == 0)
+    return [s for s in steps if s not in kept]
 
 
 class Checkpoints:
-  """Saves and restores train states in `checkpoints/<step>/`."""
+  """Saves and restores train states; several processes share one folder."""
 
-  def __init__(self, folder: pathlib.Path, keep: int = 1):
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    keep: Keep | None = None,
+    name: str = 'checkpoints',
+  ):
     """Opens the checkpoints of a run folder.
 
     Args:
       folder: the run folder.
-      keep: number of newest checkpoints that are kept.
+      keep: what stays; None to read alone, which changes nothing on the disk.
+      name: of the folder in it.
     """
-    self._manager = ocp.CheckpointManager(
-      (folder / 'checkpoints').absolute(),
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep, cleanup_tmp_directories=True
-      ),
-    )
+    self.run = folder
+    self._folder = (folder / name).absolute()
+    self._keep = keep
+    self._checkpointer = _checkpointer()
+    self._thread = None
+    self._error = None
+    if keep and jax.process_index() == 0:
+      for pattern in _LEFT_OVER:
+        for path in self._folder.glob(pattern):
+          shutil.rmtree(path)
 
   @property
-  def latest(self) -> int | None:
-    """Step of the newest checkpoint, or None."""
-    return self._manager.latest_step()
+  def steps(self) -> list[int]:
+    """Steps of the checkpoints there are, from old to new."""
+    names = (p.name for p in self._folder.glob('*'))
+    return sorted(int(n) for n in names if n.isdecimal())
 
-  def save(self, step: int, state: Any) -> None:
-    """Saves in the background; a step that is already there is left alone."""
-    if step != self.latest:
-      self._manager.save(step, args=ocp.args.StandardSave(state))
+  def save(
+    self, step: int, state: Any, metrics: Mapping[str, float] | None = None
+  ) -> None:
+    """Saves in the background; a step that is already there is left alone.
 
-  def restore(self, abstract: Any) -> Any:
-    """Restores the newest checkpoint.
+    What goes wrong is told on stderr, then or at the next `save` or `wait`.
+
+    Args:
+      step: names the checkpoint.
+      state: arrays; may be donated as soon as this returns.
+      metrics: scores of the state, for `Keep.best`.
+    """
+    self.wait()
+    if step in self.steps:
+      return
+    try:
+      self._checkpointer.save(self._at(step, '.partial') / 'state', state)
+    except Exception as error:  # whatever the store below orbax raises
+      self._failed(step, error)
+      return
+    self._thread = threading.Thread(
+      target=self._finish, args=(step, dict(metrics or {}))
+    )
+    self._thread.start()
+
+  def wait(self) -> None:
+    """Waits for the save under way, if any."""
+    if self._thread is None:
+      return
+    self._thread.join()
+    self._thread = None
+    if self._error:
+      self._failed(*self._error)
+      self._error = None
+
+  def close(self) -> None:
+    """Waits for the save under way and lets go of the folder."""
+    self.wait()
+    self._checkpointer.close()
+
+  def restore(self, abstract: Any) -> Any | None:
+    """The newest checkpoint that is as its manifest says.
+
+    One that is not is named on stderr, and set aside unless the folder is only
+    read; the one before it is used.
 
     Args:
       abstract: tree of `jax.ShapeDtypeStruct` with the shardings to restore
         to.
 
+    Returns:
+      the state, or None where nothing was ever saved.
+
     Raises:
-      FileNotFoundError: where there is none.
+      ValueError: where all are damaged, or belong to another run or version.
     """
-    if self.latest is None:
-      raise FileNotFoundError('no checkpoint to restore')
-    return self._manager.restore(
-      self.latest, args=ocp.args.StandardRestore(abstract)
-    )
+    step = self._newest_whole() if jax.process_index() == 0 else -1
+    if jax.process_count() > 1:
+      step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
+    if step < 0:
+      if self.steps or any(self._folder.glob('*.damaged*')):
+        raise ValueError(
+          f'--workdir={self.run}: no checkpoint can be loaded; remove its '
+          f'{self._folder.name}/ to begin again'
+        )
+      return None
+    try:
+      return self._checkpointer.restore(self._at(step) / 'state', abstract)
+    except (ValueError, TypeError, KeyError) as error:
+      raise ValueError(
+        f'--workdir={self.run}: checkpoint {step} does not fit this version '
+        f'of the code: {_first_line(error)}'
+      ) from None
 
-  def close(self) -> None:
-    """Waits for saves under way."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+  def _newest_whole(self) -> int:
+    """The newest step that can be trusted, or -1."""
+    for step in reversed(self.steps):
+      try:
+        facts = manifest.verify(self._at(step))
+      except manifest.Damaged as error:
+        self._reject(step, str(error))
+        continue
+      if facts['config'] != self._digest():
+        raise ValueError(
+          f'--workdir={self.run}: config.json is not the one that checkpoint '
+          f'{step} was made with'
+        )
+      return step
+    return -1
+
+  def _reject(self, step: int, problem: str) -> None:
+    aside = ''
+    if self._keep:
+      path = self._at(step, '.damaged')
+      while path.exists():
+        path = path.with_name(path.name + '+')
+      self._at(step).rename(path)
+      aside = f', set aside as {path.name}'
+    _say(f'checkpoint {step} is damaged{aside}: {problem}')
+
+  def _finish(self, step: int, metrics: dict[str, float]) -> None:
+    """In a thread: waits for orbax, then commits and deletes what is spare."""
+    try:
+      self._checkpointer.wait_until_finished()
+      if jax.process_index() > 0:
+        return
+      partial = self._at(step, '.partial')
+      facts = {'step': step, 'config': self._digest(), 'metrics': metrics}
+      manifest.write(partial, facts)
+      partial.rename(self._at(step))
+      manifest.verify(self._at(step))
+      found = {s: self._metrics(s) for s in self.steps}
+      for spare in self._keep.spare(found):
+        self._delete(self._at(spare))
+    except Exception as error:
+      self._error = (step, error)
+
+  def _metrics(self, step: int) -> Mapping[str, float]:
+    try:
+      return manifest.read(self._at(step))['metrics']
+    except manifest.Damaged:
+      return {}
+
+  def _failed(self, step: int, error: Exception) -> None:
+    _say(f'checkpoint {step} could not be saved: {_first_line(error)}')
+    self._checkpointer.close()
+    self._checkpointer = _checkpointer()
+    if jax.process_index() == 0:
+      shutil.rmtree(self._at(step, '.partial'), ignore_errors=True)
+
+  def _delete(self, path: pathlib.Path) -> None:
+    doomed = path.with_name(path.name + '.deleting')
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+  def _at(self, step: int, suffix: str = '') -> pathlib.Path:
+    return self._folder / f'{step}{suffix}'
+
+  def _digest(self) -> str:
+    """SHA-256 of the run's config as it lies on the disk."""
+    text = (self.run / 'config.json').read_bytes()
+    return hashlib.sha256(text).hexdigest()
 
 
-def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-  """Shapes, dtypes and sharding of a tree, for `Checkpoints.restore`."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
-  )
+def _checkpointer() -> ocp.StandardCheckpointer:
+  # Folders made in the background would hide a disk that refuses them.
+  options = ocp.AsyncOptions(create_directories_asynchronously=False)
+  return ocp.StandardCheckpointer(async_options=options)
+
+
+def digest(tree: Any) -> str:
+  """SHA-256 over names, dtypes, shapes and bytes of a tree's arrays."""
+  total = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree)):
+    array = np.asarray(leaf)
+    head = f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n'
+    total.update(head.encode())
+    total.update(np.ascontiguousarray(array).tobytes())
+  return total.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+  return str(error).partition('\n')[0][:300] or type(error).__name__
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)

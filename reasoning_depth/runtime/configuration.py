@@ -60,6 +60,7 @@ LEAST = {
   'train.weight_decay': 0,
   'train.clip': 0,
   'train.ema': 0,
+  'train.max_skips': 0,
   'train.grpo.generations': 2,
   'train.grpo.thinking': 0,
   'train.grpo.temperature': 0,
@@ -77,7 +78,11 @@ LEAST = {
   'eval.rollout': 0,
   'checkpoint.every': 1,
   'checkpoint.keep': 1,
+  'checkpoint.keep_best': 0,
+  'checkpoint.keep_every': 0,
+  'checkpoint.grace': 1,
   'mesh.data': 0,
+  'mesh.model': 1,
 }
 MOST = {
   'model.rotary_fraction': 1,
@@ -94,6 +99,8 @@ CHOICES = {
   'train.depth_loss': ('last', 'every', 'look_ahead'),
   'train.schedule': ('constant', 'linear', 'cosine'),
   'train.clip_by': ('norm', 'value'),
+  'checkpoint.metric': ('exact_match', 'bit_accuracy', 'loss'),
+  'mesh.parameters': ('replicated', 'fsdp'),
 }
 MULTIPLES = (  # the first is a multiple of the second
   ('train.num_steps', 'train.steps_per_dispatch'),

@@ -1,6 +1,7 @@
 """What a run ran on: packages, devices, cores, revision."""
 
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -10,6 +11,11 @@ from typing import Any
 
 import jax
 
+# What the last digits of a number depend on.
+DECISIVE = (
+  'processor', 'cores', 'backend', 'devices', 'processes', 'packages',
+  'revision', 'xla_flags',
+)  # fmt: skip
 PACKAGES = (
   'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'chex', 'numpy',
   'ml_collections', 'clu', 'tensorboardX',
@@ -33,6 +39,22 @@ def record() -> dict[str, Any]:
     'revision': _revision(),
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
   }
+
+
+def compare(path: pathlib.Path) -> None:
+  """Says on stderr what has changed since a `record` was written."""
+  try:
+    before = json.loads(path.read_text())
+  except (OSError, ValueError):
+    return
+  now = record()
+  for name in DECISIVE:
+    if before.get(name) != now[name]:
+      print(
+        f'{name}: {now[name]}, was {before.get(name)}; numbers may differ from '
+        'those of an uninterrupted run in the last digits',
+        file=sys.stderr,
+      )
 
 
 def _version(package: str) -> str | None:

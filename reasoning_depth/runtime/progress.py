@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 
+import jax
 import rich.console
 import rich.progress
 
@@ -19,7 +20,9 @@ class Progress:
       num_steps: step it ends at.
       batch_size: examples in a step.
     """
-    self._console = rich.console.Console(highlight=False, soft_wrap=True)
+    self._console = rich.console.Console(
+      highlight=False, soft_wrap=True, quiet=jax.process_index() > 0
+    )
     self._num_steps = num_steps
     self._batch_size = batch_size
     self._since = (first_step, time.monotonic())

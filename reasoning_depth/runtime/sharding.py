@@ -1,4 +1,9 @@
-"""Where arrays live: the mesh and every sharding decision."""
+"""Where arrays live: the mesh and every sharding decision.
+
+Two axes: the batch is split over `data`; heads and hidden units of transformer
+blocks over `model` (tensor parallel). With `parameters = 'fsdp'`, parameters,
+optimiser state and averages are split over `data` as well.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,23 +12,31 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+# Dense layers whose outputs, and whose inputs, are heads or hidden units.
+_COLUMNS = ('qkv', 'mlp_in')
+_ROWS = ('attention_out', 'mlp_out')
+# Fields of a state's `carry` that have an entry for each sample of the batch.
+_SAMPLES = ('batch', 'latents', 'passes', 'halted')
+
 
 def make_mesh(config: Mapping[str, Any]) -> Mesh:
-  """Builds the mesh of `config.mesh`: devices along the batch.
+  """Builds the mesh of `config.mesh`.
 
   Raises:
     ValueError: where more devices are asked for than there are.
   """
   devices = jax.devices()
-  count = config['data'] or len(devices)
-  if not 1 <= count <= len(devices):
+  model = config['model']
+  data = config['data'] or max(len(devices) // model, 1)
+  if data * model > len(devices):
     raise ValueError(
-      f'mesh.data={config["data"]}: there are {len(devices)} devices (0 takes '
-      'all)'
+      f'mesh.data={config["data"]}, mesh.model={model}: there are '
+      f'{len(devices)} devices (data=0 takes all that are left)'
     )
   return jax.make_mesh(
-    (count,), ('data',), axis_types=(AxisType.Auto,), devices=devices[:count]
-  )
+    (data, model), ('data', 'model'), axis_types=(AxisType.Auto,) * 2,
+    devices=devices[: data * model],
+  )  # fmt: skip
 
 
 def check_batch(field: str, batch_size: int, mesh: Mesh) -> None:
@@ -36,7 +49,7 @@ def check_batch(field: str, batch_size: int, mesh: Mesh) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The same on every device: parameters, optimiser state, keys."""
+  """The same on every device."""
   return NamedSharding(mesh, P())
 
 
@@ -48,3 +61,52 @@ def batched(mesh: Mesh) -> NamedSharding:
 def constrain_batch(batch: Any, mesh: Mesh) -> Any:
   """Inside `jit`: splits a batch over the devices."""
   return jax.lax.with_sharding_constraint(batch, batched(mesh))
+
+
+def of_state(shapes: Any, mesh: Mesh, config: Mapping[str, Any]) -> Any:
+  """Shardings of a train state.
+
+  Args:
+    shapes: the state, or its shapes.
+    mesh: with axes `data` and `model`.
+    config: `config.mesh`; with `parameters`.
+  """
+  split = mesh.shape['data'] if config['parameters'] == 'fsdp' else 1
+
+  def place(path, leaf):
+    names = [str(getattr(p, 'key', getattr(p, 'name', ''))) for p in path]
+    if names[0] == 'carry' and names[1] in _SAMPLES:
+      return batched(mesh)
+    spec = _tensor_parallel(names, leaf.shape, mesh.shape['model'])
+    return NamedSharding(mesh, P(*_split_largest(spec, leaf.shape, split)))
+
+  return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def _tensor_parallel(
+  names: list[str], shape: tuple[int, ...], devices: int
+) -> list[str | None]:
+  """Splits what belongs to heads or hidden units over `model`."""
+  spec = [None] * len(shape)
+  layer = names[-2] if len(names) > 1 else ''
+  axis = None
+  if layer in _COLUMNS:
+    axis = -1
+  elif layer in _ROWS and names[-1] == 'kernel':
+    axis = -2
+  if axis and devices > 1 and shape[axis] % devices == 0:
+    spec[axis] = 'model'
+  return spec
+
+
+def _split_largest(
+  spec: list[str | None], shape: tuple[int, ...], devices: int
+) -> list[str | None]:
+  """Splits the largest axis that is whole and divides over `data`."""
+  free = [
+    i for i, n in enumerate(shape)
+    if spec[i] is None and n >= devices and n % devices == 0
+  ]  # fmt: skip
+  if devices > 1 and free:
+    spec[max(free, key=lambda i: shape[i])] = 'data'
+  return spec

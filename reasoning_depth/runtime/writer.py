@@ -1,10 +1,16 @@
-"""Writes a run's numbers: JSON lines, and TensorBoard events beside them."""
+"""Writes a run's numbers: JSON lines, and TensorBoard events beside them.
 
+Of several processes, the first alone writes.
+"""
+
+import contextlib
 import json
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import tensorboardX
 
 
@@ -19,35 +25,53 @@ class Writer:
       from_step: step the run goes on from; what an interrupted run wrote
         after it is dropped, since it will be written again.
     """
-    self._path = folder / 'metrics.jsonl'
-    if self._path.exists():
-      kept = [
-        line
-        for line in self._path.read_text().splitlines()
-        if _step(line) <= from_step
-      ]
-      write_text(self._path, ''.join(line + '\n' for line in kept))
-    self._file = self._path.open('a')
+    self._writes = jax.process_index() == 0
+    if not self._writes:
+      return
+    path = folder / 'metrics.jsonl'
+    if path.exists():
+      lines = path.read_text().splitlines()
+      kept = [line for line in lines if _step(line) <= from_step]
+      write_text(path, ''.join(line + '\n' for line in kept))
+    self._file = path.open('a')
+    self._troubled = False
     self._events = tensorboardX.SummaryWriter(
       str(folder), purge_step=from_step + 1 if from_step else None
     )
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Adds one line of named values."""
+    if not self._writes:
+      return
     line = {'step': step, 'split': split, **values}
     self._file.write(json.dumps(line) + '\n')
-    self._file.flush()
+    self._flush()
     for name, value in values.items():
       self._events.add_scalar(f'{split}/{name}', value, step)
 
+  def _flush(self) -> None:
+    """Lines that a full disk does not take are kept and tried again."""
+    try:
+      self._file.flush()
+      self._troubled = False
+    except OSError as error:
+      if not self._troubled:
+        print(f'metrics.jsonl: {error.strerror}; trying on', file=sys.stderr)
+      self._troubled = True
+
   def close(self) -> None:
     """Flushes and closes."""
-    self._file.close()
-    self._events.close()
+    if self._writes:
+      self._flush()
+      with contextlib.suppress(OSError):
+        self._file.close()
+      self._events.close()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file whole or not at all."""
+  if jax.process_index() > 0:
+    return
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(path.name + '.partial')
   partial.write_text(text)

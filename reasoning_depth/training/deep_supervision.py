@@ -107,10 +107,12 @@ def make_train_step(
     grads, (sums, latents, halt) = jax.grad(loss, has_aux=True)(old.params)
     new, metrics = step.update(old, grads, sums, optimizer, config)
     carry = _halt(recursion, carry, latents, halt, key)
-    # A step whose gradient is not finite leaves everything as it was.
+    # A step whose gradient is not finite leaves everything as it was; if it is
+    # skipped, its samples go.
     carry = jax.tree.map(
       lambda n, o: jnp.where(metrics.finite, n, o), carry, old.carry
     )
+    carry = carry.replace(halted=carry.halted | metrics.skipped)
     return new.replace(carry=carry), metrics
 
   return train_step

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import ml_collections
 import optax
 from jax.sharding import Mesh
@@ -46,6 +47,16 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     grpo.check(task)
     _prefixed('config.train.', lambda g: grpo.Settings(**g), config.train.grpo)
   return Experiment(config, task, model, optimizer.make(config.train), mesh)
+
+
+def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
+  """Makes a training batch, split over the devices, from a key."""
+
+  def sample(key):
+    batch = exp.task.sample(key, exp.config.train.batch_size, 'train')
+    return sharding.constrain_batch(batch, exp.mesh)
+
+  return sample
 
 
 def _check_depth(config: ml_collections.ConfigDict, task: base.Task) -> None:

@@ -179,7 +179,8 @@ def make_train_step(
       'reward_spread': reward.reshape(-1, G).std(-1).mean(),
       'completion_length': spoken.sum(-1).mean(),
     }
-    new = new.replace(step=jnp.where(metrics.finite, old.step + 1, old.step))
+    made = metrics.finite | metrics.skipped
+    new = new.replace(step=old.step + made)
     return new, metrics.replace(extra=extra)
 
   return train_step

@@ -21,6 +21,7 @@ class TrainState:
     ema: moving average of the parameters, or None.
     stage: int32, stage of the curriculum, from 0.
     stage_start: int32, step at which it began.
+    skipped: int32, steps left out for not being finite.
     carry: what a method of training keeps besides: the samples and latents of
       deep supervision, the starting parameters of GRPO, or None.
   """
@@ -31,6 +32,7 @@ class TrainState:
   ema: Any
   stage: jax.Array
   stage_start: jax.Array
+  skipped: jax.Array
   carry: Any = None
 
   @property
@@ -56,6 +58,7 @@ def init(
     ema=jax.tree.map(jnp.copy, params) if config['train']['ema'] else None,
     stage=jnp.zeros((), jnp.int32),
     stage_start=jnp.zeros((), jnp.int32),
+    skipped=jnp.zeros((), jnp.int32),
   )
 
 

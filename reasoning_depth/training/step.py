@@ -24,12 +24,14 @@ class StepMetrics:
     sums: loss and accuracy of the batch, before the update.
     grad_norm: global L2 norm of the gradient, before clipping.
     finite: whether loss and gradient were finite; if not, no update was made.
+    skipped: whether the step was left out for that, and the next one came.
     extra: float32 scalars by name, what else a method of training reports.
   """
 
   sums: losses.Sums
   grad_norm: jax.Array
   finite: jax.Array
+  skipped: jax.Array
   extra: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
 
 
@@ -113,7 +115,11 @@ def update(
   optimizer: optax.GradientTransformation,
   config: Mapping[str, Any],
 ) -> tuple[state.TrainState, StepMetrics]:
-  """Applies gradients, unless they or the loss are not finite."""
+  """Applies gradients, unless they or the loss are not finite.
+
+  A step that is not finite leaves the state as it was, so that the same step
+  comes again; with `max_skips` it is left out so many times in a run.
+  """
   norm = optax.tree.norm(grads)
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
@@ -121,11 +127,13 @@ def update(
   ema = old.ema
   if config['ema']:
     ema = optax.incremental_update(params, old.ema, 1 - config['ema'])
-  new = old.replace(
-    step=old.step + 1, params=params, opt_state=opt_state, ema=ema
-  )
+  new = old.replace(params=params, opt_state=opt_state, ema=ema)
   new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
-  return new, StepMetrics(sums, norm, finite)
+  skipped = ~finite & (old.skipped < config['max_skips'])
+  new = new.replace(
+    step=old.step + (finite | skipped), skipped=old.skipped + skipped
+  )
+  return new, StepMetrics(sums, norm, finite, skipped)
 
 
 def make_dispatch(

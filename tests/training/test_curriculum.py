@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import transformer as transformer_config
-from reasoning_depth.training import curriculum, experiment, loop
+from reasoning_depth.training import curriculum, experiment, loop, resume
 
 
 def small(values=(1, 2, 3), **fields):
@@ -46,7 +46,7 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
   exp = experiment.build(c)
   folder = tmp_path / 'run'
   loop.train(exp, folder)
-  final = jax.device_get(loop.restore(exp, folder))
+  final = jax.device_get(resume.restore(exp, folder))
   assert (int(final.stage), int(final.stage_start)) == (1, 4)
   counts = [
     int(x)
@@ -61,7 +61,9 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
   for step in (6, 8):
     shutil.rmtree(folder / 'checkpoints' / str(step))
   loop.train(exp, folder)
-  chex.assert_trees_all_equal(jax.device_get(loop.restore(exp, folder)), final)
+  chex.assert_trees_all_equal(
+    jax.device_get(resume.restore(exp, folder)), final
+  )
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import numpy as np
 
 from configs import trm as trm_config
 from reasoning_depth.models import trm
+from reasoning_depth.runtime import checkpoint
 from reasoning_depth.training import (
   deep_supervision,
   experiment,
   loop,
   optimizer,
+  resume,
 )
 
 
@@ -38,7 +40,7 @@ def parts():
 
 
 def first_state(exp, folder):
-  return loop._restore_or_init(exp, loop.checkpoint.Checkpoints(folder))
+  return resume.restore_or_init(exp, checkpoint.Checkpoints(folder))
 
 
 def test_samples_stay_until_they_halt(tmp_path):
@@ -79,8 +81,10 @@ def test_the_carry_survives_a_restart(tmp_path):
   exp, _ = parts()
   folder = tmp_path / 'run'
   loop.train(exp, folder)
-  final = jax.device_get(loop.restore(exp, folder))
+  final = jax.device_get(resume.restore(exp, folder))
   assert final.carry.passes.max() >= 1
   shutil.rmtree(folder / 'checkpoints' / '8')
   loop.train(exp, folder)
-  chex.assert_trees_all_equal(jax.device_get(loop.restore(exp, folder)), final)
+  chex.assert_trees_all_equal(
+    jax.device_get(resume.restore(exp, folder)), final
+  )

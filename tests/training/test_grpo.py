@@ -13,6 +13,7 @@ from reasoning_depth.training import (
   grpo,
   loop,
   optimizer,
+  resume,
   state,
   step,
 )
@@ -123,7 +124,7 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   c.checkpoint.every = 2
   one = experiment.build(c)
   loop.train(one, tmp_path / 'one')
-  start = jax.device_get(loop.restore(one, tmp_path / 'one').params)
+  start = jax.device_get(resume.restore(one, tmp_path / 'one').params)
 
   g = grpo_config.get_config('smoke,k=2')
   g.update({'mesh': c.mesh, 'eval': c.eval, 'checkpoint': c.checkpoint})
@@ -134,7 +135,7 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   exp = experiment.build(g)
   summary = loop.train(exp, tmp_path / 'two')
   assert summary['scored_by'] == 'generation'
-  final = jax.device_get(loop.restore(exp, tmp_path / 'two'))
+  final = jax.device_get(resume.restore(exp, tmp_path / 'two'))
   same = functools.partial(jax.tree.map, np.testing.assert_array_equal)
   same(final.carry, start)
   g.model.width = 16

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from configs import armt as armt_config
-from reasoning_depth.runtime import checkpoint, sharding
-from reasoning_depth.training import experiment, loop, state
+from reasoning_depth.training import experiment, loop, reporting, resume
 
 
 def small(num_steps=6, **fields):
@@ -27,7 +26,7 @@ def small(num_steps=6, **fields):
 
 
 def newest(exp, folder):
-  return jax.device_get(loop.restore(exp, folder))
+  return jax.device_get(resume.restore(exp, folder))
 
 
 def lines(folder):
@@ -73,7 +72,7 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
 
 def test_divergence_is_named_and_not_saved(tmp_path):
   exp = small(learning_rate=1e30, schedule='constant')
-  with pytest.raises(loop.Diverged, match=r'step \d+: loss or gradient'):
+  with pytest.raises(reporting.Diverged, match=r'step \d+: loss or gradient'):
     loop.train(exp, tmp_path / 'run')
   saved = list((tmp_path / 'run/checkpoints').iterdir())
   for leaf in jax.tree.leaves(newest(exp, tmp_path / 'run')) if saved else []:
@@ -86,37 +85,17 @@ def test_foreign_folders_are_refused_and_left_alone(tmp_path):
   foreign.mkdir()
   (foreign / 'thesis.tex').write_text('precious')
   with pytest.raises(ValueError, match='foreign: is there and is not a run'):
-    loop.claim(exp, foreign)
+    resume.claim(exp, foreign)
   assert [p.name for p in foreign.iterdir()] == ['thesis.tex']
 
-  loop.claim(exp, tmp_path / 'run')
+  resume.claim(exp, tmp_path / 'run')
   before = (tmp_path / 'run/config.json').read_text()
   other = small(learning_rate=0.5)
   with pytest.raises(ValueError, match=r'config.train.learning_rate=0.5: the'):
-    loop.claim(other, tmp_path / 'run')
+    resume.claim(other, tmp_path / 'run')
   assert (tmp_path / 'run/config.json').read_text() == before
 
   with pytest.raises(ValueError, match='has no checkpoint yet'):
-    loop.restore(exp, tmp_path / 'run')
+    resume.restore(exp, tmp_path / 'run')
   with pytest.raises(ValueError, match='workdir'):
-    loop.claim(exp, foreign / 'thesis.tex')
-
-
-def test_checkpoints_keep_the_newest(tmp_path):
-  exp = small()
-  first = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
-  store = checkpoint.Checkpoints(tmp_path, keep=2)
-  assert store.latest is None
-  with pytest.raises(FileNotFoundError):
-    store.restore(first)
-  for at in (2, 4, 6):
-    store.save(at, first.replace(step=np.int32(at)))
-  store.save(6, first)  # is there already
-  store.close()
-  store = checkpoint.Checkpoints(tmp_path, keep=2)
-  abstract = checkpoint.abstract(first, sharding.replicated(exp.mesh))
-  restored = store.restore(abstract)
-  chex.assert_trees_all_equal(
-    jax.device_get(restored), jax.device_get(first.replace(step=np.int32(6)))
-  )
-  store.close()
+    resume.claim(exp, foreign / 'thesis.tex')

@@ -1,0 +1,67 @@
+"""What main.py can do with a run: train, evaluate, replay."""
+
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import ml_collections
+
+from reasoning_depth import report
+from reasoning_depth.training import (
+  curriculum,
+  divergence,
+  experiment,
+  loop,
+  resume,
+)
+
+
+def train(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Trains, or goes on, and ends with the final evaluation."""
+  del overrides
+  loop.train(experiment.build(config), folder)
+  _tell(folder)
+
+
+def evaluate(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Scores the newest checkpoint of a run folder."""
+  # An evaluation of something else does not take the place of the run's own.
+  name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
+  exp = experiment.build(config)
+  current = resume.restore(exp, folder)
+  loop.final_evaluation(exp, current, folder, name.replace('/', '_'))
+  _tell(folder)
+
+
+def replay(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Makes the step at which a run diverged again, alone."""
+  del overrides
+  exp = experiment.build(config)
+  current = resume.restore(exp, folder, divergence.FOLDER)
+  at = int(current.step)
+  exp = curriculum.at_stage(exp, int(current.stage))
+  metrics = divergence.replay(exp, current, loop.train_step(exp))
+  outcome = 'finite' if metrics.finite[0] else 'not finite'
+  loss = metrics.sums.loss[0] / metrics.sums.weight[0]
+  print(f'step {at}: {outcome}, loss {loss}, gradient norm', *metrics.grad_norm)
+
+
+MODES = {'train': train, 'evaluate': evaluate, 'replay': replay}
+
+
+def _tell(folder: pathlib.Path) -> None:
+  if jax.process_index() == 0:
+    report.write(folder)
+    print(report.summary(folder))

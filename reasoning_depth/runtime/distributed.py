@@ -1,0 +1,86 @@
+"""Several processes as one run, through `jax.distributed`."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import jax
+
+from reasoning_depth.runtime import ending
+
+HEARTBEAT = 20  # seconds without a sign of life until a process counts as lost
+
+
+def start(
+  join: bool,
+  coordinator: str | None,
+  num_processes: int | None,
+  process_id: int | None,
+) -> None:
+  """Joins the other processes, where there are any.
+
+  Args:
+    join: whether to; with nothing else, as Cloud TPU, Slurm or GKE say.
+    coordinator: HOST:PORT of process 0, or None.
+    num_processes: how many there are, or None.
+    process_id: which this is, from 0, or None.
+
+  Raises:
+    ValueError: where only some of the three are given, or nobody answers.
+  """
+  given = {
+    '--coordinator': coordinator,
+    '--num_processes': num_processes,
+    '--process_id': process_id,
+  }
+  missing = [name for name, value in given.items() if value is None]
+  if 0 < len(missing) < len(given):
+    raise ValueError(f'{missing[0]} is missing: {", ".join(given)} go together')
+  if not missing and not 0 <= process_id < num_processes:
+    raise ValueError(
+      f'--process_id={process_id}: must be below --num_processes='
+      f'{num_processes}, and at least 0'
+    )
+  if missing and not join:
+    return
+  try:
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id,
+      heartbeat_timeout_seconds=HEARTBEAT,
+    )  # fmt: skip
+  except (RuntimeError, ValueError) as error:
+    raise ValueError(
+      f'--distributed: the processes did not find each other: {error}'
+    ) from None
+
+
+def leave(code: int) -> int:
+  """The exit code of one process; one of several ends with it at once.
+
+  An ordinary exit waits for the others, which may be gone.
+  """
+  if jax.process_count() > 1:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  return code
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Inside, the loss of another process ends this one with a clear message.
+
+  Raises:
+    ending.Stopped: where a computation over all processes has failed.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    reason = str(error).partition('\n')[0]
+    raise ending.Stopped(
+      f'process {jax.process_index()} of {jax.process_count()}: lost touch '
+      f'with the others ({reason})'
+    ) from None

@@ -1,0 +1,88 @@
+"""SHA-256 sums of a folder's files, so that damage is noticed."""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+NAME = 'manifest.json'
+FORMAT = 1  # version of the manifest and of the folder beside it
+
+
+class Damaged(Exception):
+  """A folder is not as its manifest says."""
+
+
+def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
+  """Sums up every file of a folder and flushes them all to the disk.
+
+  Args:
+    folder: what to sum up; complete and no longer written to.
+    facts: JSON values to keep beside the sums.
+  """
+  sums = {str(p.relative_to(folder)): _sum(p) for p in _files(folder)}
+  text = _text({'format': FORMAT, **facts, 'files': sums})
+  with (folder / NAME).open('w') as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  for place in [folder, *(p for p in folder.rglob('*') if p.is_dir())]:
+    descriptor = os.open(place, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a folder, without a look at the files.
+
+  Raises:
+    Damaged: where it is missing, is not what `write` wrote, or is of another
+      format.
+  """
+  try:
+    text = (folder / NAME).read_text()
+    manifest = json.loads(text)
+    whole = isinstance(manifest, dict) and _text(manifest) == text
+  except (OSError, ValueError, RecursionError) as error:
+    raise Damaged(f'{NAME}: {error}') from None
+  if not whole:
+    raise Damaged(f'{NAME}: has been changed')
+  if manifest['format'] != FORMAT:
+    raise Damaged(f'{NAME}: format {manifest["format"]}, not {FORMAT}')
+  return manifest
+
+
+def verify(folder: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a folder, once every file has been found as it says.
+
+  Raises:
+    Damaged: naming the first file that is missing or has changed.
+  """
+  manifest = read(folder)
+  for name, sums in manifest['files'].items():
+    try:
+      found = _sum(folder / name)
+    except OSError as error:
+      raise Damaged(f'{name}: {error.strerror}') from None
+    if found != sums:
+      raise Damaged(f'{name}: has changed since it was written')
+  return manifest
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  return sorted(p for p in folder.rglob('*') if p.is_file())
+
+
+def _sum(path: pathlib.Path) -> str:
+  with path.open('rb') as file:
+    os.fsync(file.fileno())
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _text(manifest: dict[str, Any]) -> str:
+  """Canonical text, with a sum of the rest, so that any change shows."""
+  rest = {k: v for k, v in manifest.items() if k != 'sum'}
+  text = json.dumps(rest, indent=1, sort_keys=True)
+  rest['sum'] = hashlib.sha256(text.encode()).hexdigest()
+  return json.dumps(rest, indent=1, sort_keys=True) + '\n'

@@ -1,0 +1,94 @@
+"""SIGTERM and SIGINT: save and leave in time; a second one leaves at once."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from reasoning_depth.runtime import ending
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Watch:
+  """Notices signals, also while the main thread waits for a device.
+
+  A context manager for the main thread. A thread of its own reads the signals,
+  so that the run leaves in time even from a long compile; what has been
+  committed to the disk by then is safe.
+  """
+
+  def __init__(self, grace: float):
+    """Args: grace, seconds from the first signal until the run has left."""
+    self._grace = grace
+    self._asked = threading.Event()
+    self._free = threading.Event()
+
+  def __enter__(self) -> 'Watch':
+    self._reader, self._writer = socket.socketpair()
+    self._writer.setblocking(False)
+    self._before = {s: signal.signal(s, lambda *_: None) for s in SIGNALS}
+    self._fd = signal.set_wakeup_fd(self._writer.fileno())
+    threading.Thread(target=self._listen, daemon=True).start()
+    return self
+
+  def __exit__(self, *_) -> None:
+    signal.set_wakeup_fd(self._fd)
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+    self._writer.close()  # ends the thread
+
+  def asked(self) -> bool:
+    """Whether any process has been asked to stop; all get the same answer.
+
+    Every process must call this as often as the others.
+    """
+    if jax.process_count() == 1:
+      return self._asked.is_set()
+    mine = np.int32(self._asked.is_set())
+    return bool(multihost_utils.process_allgather(mine).any())
+
+  @contextlib.contextmanager
+  def nothing_to_save(self) -> Iterator[None]:
+    """Inside, a signal ends the process at once."""
+    if self._asked.is_set() and jax.process_count() == 1:
+      raise ending.Stopped('stopped by a signal; the same command goes on')
+    self._free.set()
+    try:
+      yield
+    finally:
+      self._free.clear()
+
+  def _listen(self) -> None:
+    timer = None
+    while received := self._reader.recv(1):
+      if received[0] not in SIGNALS:
+        continue
+      name = signal.Signals(received[0]).name
+      if self._asked.is_set():
+        os._exit(128 + received[0])
+      self._asked.set()
+      if self._free.is_set():
+        _leave(name)
+      print(f'{name}: saving; again leaves at once', file=sys.stderr)
+      timer = threading.Timer(self._grace, _leave, [name])
+      timer.daemon = True
+      timer.start()
+    self._reader.close()
+    if timer:
+      timer.cancel()
+
+
+def _leave(name: str) -> None:
+  sys.stdout.flush()
+  print(
+    f'stopped by {name}; the same command goes on', file=sys.stderr, flush=True
+  )
+  os._exit(ending.Stopped.exit_code)

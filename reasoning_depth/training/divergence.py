@@ -1,0 +1,55 @@
+"""Keeps the state before a step that was not finite, to make the step again."""
+
+import pathlib
+from typing import Any
+
+import jax
+
+from reasoning_depth.runtime import checkpoint, writer
+from reasoning_depth.training import experiment, reporting, state, step
+
+FOLDER = 'diverged'  # of the run folder; holds <step>/ and <step>.json
+
+
+def keep(
+  exp: experiment.Experiment,
+  folder: pathlib.Path,
+  current: state.TrainState,
+  diverged: reporting.Diverged,
+) -> None:
+  """Writes `diverged/<step>/` and what the step was made of.
+
+  Args:
+    exp: the parts of the run.
+    folder: the run folder.
+    current: the state before the step.
+    diverged: what went wrong.
+  """
+  at = diverged.step
+  batch = jax.random.fold_in(state.data_key(exp.config.seed), at)
+  draws = jax.random.fold_in(batch, step.DRAWS)
+  facts = {
+    'step': at,
+    'seed': exp.config.seed,
+    'loss': str(diverged.loss),  # JSON knows no nan
+    'gradient_norm': str(diverged.grad_norm),
+    'key_of_batch': jax.random.key_data(batch).tolist(),
+    'key_of_draws': jax.random.key_data(draws).tolist(),
+    'replay': f'python main.py --mode=replay --workdir={folder}',
+  }
+  writer.write_json(folder / FOLDER / f'{at}.json', facts)
+  saves = checkpoint.Checkpoints(folder, checkpoint.Keep(), name=FOLDER)
+  saves.save(at, current)
+  saves.close()
+
+
+def replay(
+  exp: experiment.Experiment,
+  current: state.TrainState,
+  train_step: Any,
+) -> step.StepMetrics:
+  """Makes the step that follows a state, alone."""
+  dispatch = step.make_dispatch(
+    train_step, experiment.sampler(exp), state.data_key(exp.config.seed), 1
+  )
+  return jax.device_get(jax.jit(dispatch)(current)[1])

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Runs main.py on spot TPUs: queues for a slice, copies this working tree,
+# installs and runs on all workers, and starts over from the queue when the slice
+# is preempted, until the run is done. The slice is deleted at the end.
+#
+#   launch/queued_resource.sh --name=armt --zone=us-west4-a --bucket=my-bucket \
+#     --accelerator-type=v5litepod-16 -- --config=configs/armt.py:gpu
+#
+# runs/ is the bucket, so a run goes on from its last checkpoint. Exit codes are
+# main.py's, 75 when the restarts are used up; the same command goes on. Run it
+# where it can stay, such as in tmux on a small machine. Slices of several hosts
+# need the key in an agent: ssh-add ~/.ssh/google_compute_engine. The project is
+# gcloud's own.
+#
+#   --name=NAME              of the queued resource and of its node
+#   --zone=ZONE
+#   --accelerator-type=TYPE  such as v4-8, v5litepod-16, v5p-8 or v6e-8
+#   --runtime-version=NAME   by default the one for JAX on that type
+#   --bucket=BUCKET          Cloud Storage bucket for run folders
+#   --max-restarts=N         20 by default
+#   --dry-run                print the commands, run nothing
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=launch/lib.sh
+source launch/lib.sh
+
+flags='name zone accelerator-type runtime-version bucket max-restarts'
+name='' zone='' accelerator_type='' runtime_version='' bucket='' max_restarts=20
+parse "$@"
+need bucket
+at_least 0 max-restarts
+check_tpu
+
+created=false
+delete() {
+  if $created; then
+    created=false
+    run gcloud compute tpus queued-resources delete "$name" --zone="$zone" \
+      --force --quiet || echo "$me: $name could not be deleted" >&2
+  fi
+}
+trap delete EXIT
+
+state() {
+  run gcloud compute tpus queued-resources describe "$name" --zone="$zone" \
+    --format='value(state.state)' || true
+}
+
+wait_for_slice() {
+  local now seen=
+  while true; do
+    now=$(state)
+    [ "$now" = "$seen" ] || echo "$name: $now" >&2
+    seen=$now
+    case $now in
+      ACTIVE) return 0 ;;
+      FAILED | SUSPENDING | SUSPENDED) return 1 ;;
+    esac
+    sleep 30
+  done
+}
+
+# Whether the slice leaves ACTIVE within a minute.
+goes_away() {
+  local i
+  for ((i = 0; i < 6; i++)); do
+    [ "$(state)" = ACTIVE ] || return 0
+    sleep 10
+  done
+  return 1
+}
+
+pack
+for ((restarts = 0; restarts <= max_restarts; restarts++)); do
+  run gcloud compute tpus queued-resources create "$name" --node-id="$name" \
+    --zone="$zone" --accelerator-type="$accelerator_type" \
+    --runtime-version="$runtime_version" --spot
+  created=true
+  if $dry_run; then
+    state
+    echo '# until it is ACTIVE, then:'
+    copy
+    train
+    delete
+    echo "# and from the create on again, at most $max_restarts times, when that ended with 75 or the slice went away"
+    exit
+  fi
+  code=75
+  if wait_for_slice; then
+    code=0
+    { copy && train; } || code=$?
+  fi
+  # A preemption can show as any code: 255 is a lost connection, others are those
+  # of workers that outlived another one.
+  case $code in
+    75 | 255) ;;
+    0 | 2 | 3) exit "$code" ;;
+    *) goes_away || exit "$code" ;;
+  esac
+  echo "$name: ended with $code; restarts so far: $restarts of $max_restarts" >&2
+  delete
+done
+exit 75

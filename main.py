@@ -39,8 +39,14 @@ def main(argv: list[str]) -> int:
 def _run(overrides: list[str]) -> int:
   # Imported late, so that mistakes in flags are told at once.
   from reasoning_depth import modes
-  from reasoning_depth.runtime import configuration, distributed, ending
+  from reasoning_depth.runtime import (
+    compilation,
+    configuration,
+    distributed,
+    ending,
+  )
 
+  compilation.use_cache()
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
   )
@@ -58,7 +64,7 @@ def _run(overrides: list[str]) -> int:
       modes.MODES[MODE.value](config, _folder(), overrides)
   except ending.Ending as error:
     print(f'main.py: {error}', file=sys.stderr)
-    return distributed.leave(error.exit_code)
+    return error.exit_code
   return 0
 
 

@@ -77,7 +77,8 @@ class Checkpoints:
     self._keep = keep
     self._checkpointer = _checkpointer()
     self._thread = None
-    self._error = None
+    self._saving = (-1, None)  # step under way, and what went wrong with it
+    self._last = -1
     if keep and jax.process_index() == 0:
       for pattern in _LEFT_OVER:
         for path in self._folder.glob(pattern):
@@ -101,28 +102,37 @@ class Checkpoints:
       state: arrays; may be donated as soon as this returns.
       metrics: scores of the state, for `Keep.best`.
     """
-    self.wait()
-    if step in self.steps:
+    if step == self.wait():
       return
+    self._saving = (step, None)
     try:
       self._checkpointer.save(self._at(step, '.partial') / 'state', state)
     except Exception as error:  # whatever the store below orbax raises
-      self._failed(step, error)
-      return
+      self._saving = (step, error)
     self._thread = threading.Thread(
-      target=self._finish, args=(step, dict(metrics or {}))
+      target=self._finish, args=(dict(metrics or {}),)
     )
     self._thread.start()
 
-  def wait(self) -> None:
-    """Waits for the save under way, if any."""
+  def wait(self) -> int:
+    """Waits for the save under way, if any.
+
+    Returns:
+      the last step that is on the disk, or -1.
+    """
     if self._thread is None:
-      return
+      return self._last
     self._thread.join()
     self._thread = None
-    if self._error:
-      self._failed(*self._error)
-      self._error = None
+    step, error = self._saving
+    failed = error is not None
+    if jax.process_count() > 1:
+      failed = multihost_utils.process_allgather(np.bool_(failed)).any()
+    if failed:
+      self._failed(step, error or OSError('another process failed'))
+    else:
+      self._last = step
+    return self._last
 
   def close(self) -> None:
     """Waits for the save under way and lets go of the folder."""
@@ -155,6 +165,7 @@ class Checkpoints:
           f'{self._folder.name}/ to begin again'
         )
       return None
+    self._last = step
     try:
       return self._checkpointer.restore(self._at(step) / 'state', abstract)
     except (ValueError, TypeError, KeyError) as error:
@@ -189,8 +200,11 @@ class Checkpoints:
       aside = f', set aside as {path.name}'
     _say(f'checkpoint {step} is damaged{aside}: {problem}')
 
-  def _finish(self, step: int, metrics: dict[str, float]) -> None:
+  def _finish(self, metrics: dict[str, float]) -> None:
     """In a thread: waits for orbax, then commits and deletes what is spare."""
+    step, error = self._saving
+    if error:
+      return
     try:
       self._checkpointer.wait_until_finished()
       if jax.process_index() > 0:
@@ -204,7 +218,7 @@ class Checkpoints:
       for spare in self._keep.spare(found):
         self._delete(self._at(spare))
     except Exception as error:
-      self._error = (step, error)
+      self._saving = (step, error)
 
   def _metrics(self, step: int) -> Mapping[str, float]:
     try:

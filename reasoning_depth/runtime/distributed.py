@@ -48,6 +48,7 @@ def start(
     jax.distributed.initialize(
       coordinator, num_processes, process_id,
       heartbeat_timeout_seconds=HEARTBEAT,
+      shutdown_timeout_seconds=HEARTBEAT,
     )  # fmt: skip
   except (RuntimeError, ValueError) as error:
     raise ValueError(
@@ -55,24 +56,11 @@ def start(
     ) from None
 
 
-def leave(code: int) -> int:
-  """The exit code of one process; one of several ends with it at once.
-
-  An ordinary exit waits for the others, which may be gone.
-  """
-  if jax.process_count() > 1:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-  return code
-
-
 @contextlib.contextmanager
 def together() -> Iterator[None]:
   """Inside, the loss of another process ends this one with a clear message.
 
-  Raises:
-    ending.Stopped: where a computation over all processes has failed.
+  It ends at once, since an ordinary exit waits for the others.
   """
   try:
     yield
@@ -80,7 +68,11 @@ def together() -> Iterator[None]:
     if jax.process_count() == 1:
       raise
     reason = str(error).partition('\n')[0]
-    raise ending.Stopped(
-      f'process {jax.process_index()} of {jax.process_count()}: lost touch '
-      f'with the others ({reason})'
-    ) from None
+    sys.stdout.flush()
+    print(
+      f'main.py: process {jax.process_index()} of {jax.process_count()}: lost '
+      f'touch with the others; run all again to go on ({reason})',
+      file=sys.stderr,
+      flush=True,
+    )
+    os._exit(ending.Stopped.exit_code)

@@ -138,7 +138,6 @@ class _Run:
   def _leave(self, at: int, current: state.TrainState) -> None:
     """Saves on a signal."""
     self._reported(current, self._report.flush)
-    self._checkpoints.save(at, current)
     self._save_for_good(current)
     raise ending.Stopped(
       f'stopped by a signal, saved at step {at}; the same command goes on'
@@ -149,8 +148,7 @@ class _Run:
     at = int(current.step)
     for seconds in RETRIES:
       self._checkpoints.save(at, current)
-      self._checkpoints.wait()
-      if at in self._checkpoints.steps:
+      if self._checkpoints.wait() == at:
         return
       time.sleep(seconds)
     raise ending.NotSaved(f'step {at} could not be saved')

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import multihost_utils
 
 from reasoning_depth.runtime import (
   checkpoint,
@@ -29,6 +30,12 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   Raises:
     ValueError: for a folder that holds something else or another run.
   """
+  if jax.process_index() == 0:
+    _claim(exp, folder)
+  multihost_utils.sync_global_devices('the run folder is there')
+
+
+def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   if (folder / 'config.json').exists():
     configuration.same(exp.config, configuration.read(folder))
     environment.compare(folder / 'environment.json')

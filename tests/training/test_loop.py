@@ -3,11 +3,21 @@ import shutil
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import armt as armt_config
-from reasoning_depth.training import experiment, loop, reporting, resume
+from reasoning_depth import modes
+from reasoning_depth.training import (
+  divergence,
+  experiment,
+  loop,
+  reporting,
+  resume,
+  state,
+  step,
+)
 
 
 def small(num_steps=6, **fields):
@@ -70,13 +80,59 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
   assert list(folder.glob('events.out.tfevents.*'))
 
 
-def test_divergence_is_named_and_not_saved(tmp_path):
-  exp = small(learning_rate=1e30, schedule='constant')
-  with pytest.raises(reporting.Diverged, match=r'step \d+: loss or gradient'):
-    loop.train(exp, tmp_path / 'run')
-  saved = list((tmp_path / 'run/checkpoints').iterdir())
-  for leaf in jax.tree.leaves(newest(exp, tmp_path / 'run')) if saved else []:
+def broken_at(exp, monkeypatch, *steps):
+  """Makes the loss of some steps not a number."""
+  original = step.gradients
+
+  def gradients(model, params, batch, key, config):
+    grads, sums = original(model, params, batch, key, config)
+    mine = [jax.random.fold_in(state.data_key(exp.config.seed), s)
+            for s in steps]  # fmt: skip
+    draws = [jax.random.fold_in(k, step.DRAWS) for k in mine]
+    bad = jnp.stack(
+      [
+        (jax.random.key_data(key) == jax.random.key_data(d)).all()
+        for d in draws
+      ]
+    ).any()
+    return grads, sums.replace(loss=jnp.where(bad, jnp.nan, sums.loss))
+
+  monkeypatch.setattr(step, 'gradients', gradients)
+
+
+def test_a_step_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, capsys):
+  exp, folder = small(), tmp_path / 'run'
+  broken_at(exp, monkeypatch, 3)
+  with pytest.raises(
+    reporting.Diverged,
+    match=r'^step 3: loss or gradient is not finite \(loss n',
+  ):
+    loop.train(exp, folder)
+  assert int(newest(exp, folder).step) == 2
+  facts = json.loads((folder / 'diverged/3.json').read_text())
+  assert facts['step'] == 3 and facts['loss'] == 'nan'
+  before = resume.restore(exp, folder, divergence.FOLDER)
+  assert int(before.step) == 3
+  for leaf in jax.tree.leaves(jax.device_get(before)):
     assert np.all(np.isfinite(leaf))
+  # The step can be made again, alone.
+  modes.replay(exp.config, folder, [])
+  assert 'step 3: not finite, loss nan' in capsys.readouterr().out
+
+
+def test_some_steps_may_be_skipped(tmp_path, monkeypatch, capsys):
+  exp, folder = small(max_skips=2), tmp_path / 'run'
+  broken_at(exp, monkeypatch, 1, 3)
+  loop.train(exp, folder)
+  printed = capsys.readouterr().out
+  assert 'skipped step 1: ' in printed and 'skipped step 3: ' in printed
+  final = newest(exp, folder)
+  assert (int(final.step), int(final.skipped)) == (6, 2)
+  assert all(np.isfinite(r['loss']) for r in lines(folder))
+
+  exp, folder = small(max_skips=1), tmp_path / 'other'
+  with pytest.raises(reporting.Diverged, match='^step 3: '):
+    loop.train(exp, folder)
 
 
 def test_foreign_folders_are_refused_and_left_alone(tmp_path):

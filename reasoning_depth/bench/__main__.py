@@ -2,10 +2,11 @@
 
 import sys
 
-from reasoning_depth.bench import automata, scan, train_step
+from reasoning_depth.bench import automata, reliability, scan, train_step
 
 BENCHMARKS = {
   'automata': automata.main,
+  'reliability': reliability.main,
   'scan': scan.main,
   'train_step': train_step.main,
 }

@@ -1,0 +1,127 @@
+"""Two real processes that join through jax.distributed."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+  '--config=configs/transformer.py:smoke,k=1',
+  '--config.model.num_layers=1',
+  '--config.model.width=16',
+  '--config.train.num_steps=12',
+  '--config.train.steps_per_dispatch=2',
+  '--config.eval.every=6',
+  '--config.eval.test_samples=64',
+  '--config.checkpoint.every=2',
+  '--config.mesh.parameters=fsdp',
+]
+
+
+def start(folder, *flags, devices=1, config=TINY):
+  """A process of main.py on so many devices of its own."""
+  environment = {
+    **os.environ,
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+  }
+  return subprocess.Popen(
+    [sys.executable, 'main.py', *config, f'--workdir={folder}', *flags],
+    cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    text=True,
+  )  # fmt: skip
+
+
+def pair(folder):
+  with socket.socket() as s:
+    s.bind(('localhost', 0))
+    port = s.getsockname()[1]
+  join = [f'--coordinator=localhost:{port}', '--num_processes=2']
+  return [start(folder, *join, f'--process_id={i}') for i in range(2)]
+
+
+def ends(process, timeout=150):
+  try:
+    _, err = process.communicate(timeout=timeout)
+  finally:
+    process.kill()
+  return process.returncode, err
+
+
+def rows(folder):
+  text = (folder / 'metrics.jsonl').read_text()
+  found = [json.loads(line) for line in text.splitlines()]
+  return [(r['step'], r['split'], r['loss']) for r in found]
+
+
+def until_step(folder, step, processes):
+  """Waits until a checkpoint of a step, or a later one, is there."""
+  deadline = time.monotonic() + 120
+  while time.monotonic() < deadline:
+    assert all(p.poll() is None for p in processes)
+    names = [p.name for p in folder.glob('checkpoints/*')]
+    if any(n.isdecimal() and int(n) >= step for n in names):
+      return
+    time.sleep(0.02)
+  pytest.fail('no checkpoint')
+
+
+def test_two_processes_one_killed_one_stopped(tmp_path):
+  one = start(tmp_path / 'one', devices=2)
+  assert ends(one)[0] == 0
+  expected = rows(tmp_path / 'one')
+
+  folder = tmp_path / 'two'
+  processes = pair(folder)
+  until_step(folder, 2, processes)
+  processes[1].kill()
+  code, err = ends(processes[0])
+  assert 'process 0 of 2: lost touch with the others; run all again' in err
+  assert code == 75
+  ends(processes[1])
+
+  processes = pair(folder)
+  until_step(folder, 4, processes)
+  for p in processes:
+    p.send_signal(signal.SIGTERM)
+  endings = [ends(p) for p in processes]
+  if [code for code, _ in endings] != [0, 0]:  # done before the signal
+    assert [code for code, _ in endings] == [75, 75], endings
+    assert 'stopped by a signal, saved at step' in endings[0][1]
+    for process in pair(folder):
+      code, err = ends(process)
+      assert code == 0, err
+  found = rows(folder)
+  assert [r[:2] for r in found] == [r[:2] for r in expected]
+  np.testing.assert_allclose(
+    [r[2] for r in found], [r[2] for r in expected], rtol=1e-4
+  )
+  # What two have saved, one restores.
+  before = json.loads((folder / 'evaluations/test.json').read_text())
+  (folder / 'evaluations/test.json').unlink()
+  assert ends(start(folder, '--mode=evaluate', config=[]))[0] == 0
+  after = json.loads((folder / 'evaluations/test.json').read_text())
+  assert after['step'] == before['step'] == 12
+  assert after['overall']['exact_match'] == before['overall']['exact_match']
+
+
+@pytest.mark.parametrize(
+  'flags,message',
+  [
+    (['--coordinator=localhost:1'], '--num_processes is missing: '),
+    (
+      ['--coordinator=localhost:1', '--num_processes=2', '--process_id=2'],
+      '--process_id=2: must be below --num_processes=2',
+    ),
+  ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, flags, message):
+  code, err = ends(start(tmp_path / 'run', *flags))
+  assert code == 2 and err.count('\n') == 1 and message in err

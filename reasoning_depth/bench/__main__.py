@@ -2,11 +2,18 @@
 
 import sys
 
-from reasoning_depth.bench import automata, reliability, scan, train_step
+from reasoning_depth.bench import (
+  automata,
+  reliability,
+  scaling,
+  scan,
+  train_step,
+)
 
 BENCHMARKS = {
   'automata': automata.main,
   'reliability': reliability.main,
+  'scaling': scaling.main,
   'scan': scan.main,
   'train_step': train_step.main,
 }

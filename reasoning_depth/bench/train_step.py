@@ -33,6 +33,7 @@ TRAIN = {
   'learning_rate': 3e-4, 'schedule': 'constant', 'warmup_steps': 0,
   'decay_steps': 0, 'num_steps': 1, 'b1': 0.9, 'b2': 0.999,
   'weight_decay': 0.01, 'clip': 1.0, 'clip_by': 'norm', 'ema': 0.0,
+  'max_skips': 0,
   'accumulate': 1, 'loss': 'softmax', 'depth_loss': 'last',
 }  # fmt: skip
 

@@ -218,11 +218,13 @@ class Adaptive(nn.Module):
     body: makes the module (x [B, L, D], *context) → (x, extra).
     config: the rule.
     num_steps: N of this call; `config.max_steps` in training.
+    unroll: whether the repetitions stand one after another in the program.
   """
 
   body: Callable[..., nn.Module]
   config: Halting
   num_steps: int
+  unroll: bool = False
 
   @nn.compact
   def __call__(
@@ -245,6 +247,7 @@ class Adaptive(nn.Module):
       split_rngs={'params': False},
       in_axes=(0, *[nn.broadcast] * len(context)),
       length=self.num_steps,
+      unroll=self.num_steps if self.unroll else 1,
     )
     carry = (x, jnp.zeros_like(x), extra, start(x.shape[:2]), jnp.float32(0))
     (_, y, extra, progress, executed), _ = scan(

@@ -97,11 +97,13 @@ class Stack(nn.Module):
       [B, L, D], the new states, and the usage, averaged over layers.
     """
     c = self.config
+    # As layers are, but for a number of repetitions asked at inference.
+    unroll = c.unroll > 1 and not num_steps
     num_steps = num_steps or self.adaptive.max_steps
     if self.adaptive.kind == 'model':
       body = functools.partial(_Whole, c, self.layer)
       x, _, usage = halting.Adaptive(
-        body, self.adaptive, num_steps, name='adaptive'
+        body, self.adaptive, num_steps, unroll, name='adaptive'
       )(x, None)
       return x, None, usage
     x, (states, usage) = nn.scan(
@@ -110,7 +112,7 @@ class Stack(nn.Module):
       split_rngs={'params': True},
       length=c.num_layers,
       unroll=c.unroll,
-    )(self.layer, self.adaptive, num_steps, name='layers')(x, states)
+    )(self.layer, self.adaptive, num_steps, unroll, name='layers')(x, states)
     return x, states, halting.average(usage)
 
 
@@ -131,6 +133,7 @@ class _Layer(nn.Module):
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting
   num_steps: int
+  unroll: bool
 
   @nn.compact
   def __call__(self, x, state):
@@ -138,7 +141,11 @@ class _Layer(nn.Module):
       x, state = self.layer(name='block')(x, state)
       return x, (state, halting.single_pass(x.shape[:2]))
     x, _, usage = halting.Adaptive(
-      self.layer, self.adaptive, self.num_steps, name='adaptive'
+      self.layer,
+      self.adaptive,
+      self.num_steps,
+      self.unroll,
+      name='adaptive',
     )(x, None)
     return x, (None, usage)
 

@@ -59,7 +59,7 @@ def restore_or_init(
 ) -> state.TrainState:
   """The newest saved state, or a fresh one, laid out over the mesh."""
   shapes, shardings = layout(exp)
-  saved = checkpoints.restore(_abstract(shapes, shardings))
+  saved = checkpoints.restore(abstract(shapes, shardings))
   if saved is not None:
     return saved
   new = jax.jit(lambda: _fresh(exp), out_shardings=shardings)()
@@ -84,7 +84,7 @@ def restore(
   """
   checkpoints = checkpoint.Checkpoints(folder, name=name)
   try:
-    saved = checkpoints.restore(_abstract(*layout(exp)))
+    saved = checkpoints.restore(abstract(*layout(exp)))
   finally:
     checkpoints.close()
   if saved is None:
@@ -108,7 +108,8 @@ def _fresh(exp: experiment.Experiment) -> state.TrainState:
   return new.replace(carry=deep_supervision.first_carry(exp.model, sample))
 
 
-def _abstract(shapes: Any, shardings: Any) -> Any:
+def abstract(shapes: Any, shardings: Any) -> Any:
+  """Shapes that know where they live, to compile for or to restore to."""
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,

@@ -2,10 +2,17 @@
 
 import sys
 
-from reasoning_depth.bench import automata, reliability, scan, train_step
+from reasoning_depth.bench import (
+  automata,
+  fuzz,
+  reliability,
+  scan,
+  train_step,
+)
 
 BENCHMARKS = {
   'automata': automata.main,
+  'fuzz': fuzz.main,
   'reliability': reliability.main,
   'scan': scan.main,
   'train_step': train_step.main,

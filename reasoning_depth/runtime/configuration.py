@@ -59,9 +59,16 @@ def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
     value = json.loads(path.read_bytes(), object_pairs_hook=_once)
     if not isinstance(value, dict):
       raise ValueError('holds no named values')
-    flat = {k: _from_json(k, v) for k, v in flatten(value).items()}
+    flat = flatten(value)
     _check_shape(flat)
-    return _nest(flat).lock()
+    config = ml_collections.ConfigDict(value)
+    # JSON writes some floats like whole numbers.
+    with config.ignore_type():
+      for name, v in flat.items():
+        field = fields.FIELDS[name]
+        if field.kind is float and not field.complaint(v):
+          config.update_from_flattened_dict({name: float(v)})
+    return config.lock()
   except (OSError, ValueError, RecursionError) as error:
     reason = shown(getattr(error, 'strerror', None) or error, 10 * _SHOWN)
     raise ValueError(
@@ -70,37 +77,13 @@ def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """An object of JSON, in which each name stands once and has no dot."""
+  """An object of JSON, each name once and without a dot, lists as tuples."""
   value = {}
   for name, v in pairs:
     if name in value or '.' in name:
       raise ValueError(f'{shown(name)}: twice in one group, or with a dot')
-    value[name] = v
+    value[name] = tuple(v) if isinstance(v, list) else v
   return value
-
-
-def _from_json(name: str, value: Any) -> Any:
-  """JSON has no tuples, and writes some floats like whole numbers."""
-  field = fields.FIELDS.get(name)
-  if isinstance(value, list):
-    return tuple(value)
-  if field and field.kind is float and type(value) is int:
-    return value if field.complaint(value) else float(value)
-  return value
-
-
-def _nest(flat: dict[str, Any]) -> ml_collections.ConfigDict:
-  """The inverse of `flatten`."""
-  root = ml_collections.ConfigDict()
-  for name, value in flat.items():
-    *groups, leaf = name.split('.')
-    here = root
-    for group in groups:
-      if group not in here:
-        here[group] = ml_collections.ConfigDict()
-      here = here[group]
-    here[leaf] = value
-  return root
 
 
 def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
@@ -187,8 +170,8 @@ def _check_shape(flat: dict[str, Any]) -> None:
       raise ValueError(f'config.{name}: is missing; {why} needs it')
   # A task takes all that is in its group; an unknown one is named later.
   if ('task.name', task) in fields.CHOSEN:
-    for name in flat.keys() - needed.keys():
-      if name.startswith('task.'):
+    for name in flat:
+      if name.startswith('task.') and name not in needed:
         raise ValueError(f'config.{name}: no field of config.task.name={task}')
 
 

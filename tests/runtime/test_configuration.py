@@ -208,6 +208,23 @@ def test_files_that_are_no_configs(path, message):
     configuration.load(path)
 
 
+def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
+  path = tmp_path / 'mine.py'
+  path.write_text('def get_config(:\n')
+  with pytest.raises(ValueError, match=r'mine.py: not a Python .*line 1'):
+    configuration.load(str(path))
+
+
+def test_whole_numbers_in_json_are_floats_where_the_field_is_one(tmp_path):
+  text = fresh().to_json().replace('"clip": 1.0', '"clip": 1')
+  (tmp_path / 'config.json').write_text(text)
+  back = configuration.read(tmp_path)
+  assert type(back.train.clip) is float
+  configuration.override(back, 'train.clip', '0.5')
+  configuration.override(back, 'task.look_ahead', '(1, 2)')
+  assert back.task.look_ahead == (1, 2) and back.is_locked
+
+
 def test_reading_a_run_folder(tmp_path):
   c = fresh()
   (tmp_path / 'config.json').write_text(c.to_json())

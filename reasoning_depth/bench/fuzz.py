@@ -22,7 +22,7 @@ import numpy as np
 
 from reasoning_depth.bench import timing
 from reasoning_depth.report import lines, pictures, records, runs, tables
-from reasoning_depth.runtime import configuration
+from reasoning_depth.runtime import configuration, manifest
 from reasoning_depth.training import curriculum, experiment
 
 HANG = 5.0  # seconds after which an input counts as a hang
@@ -117,7 +117,9 @@ _EDITS = (_letters, _letters, _words, _words, _words, _lines, _cut)
 
 
 def _check(config: Any) -> None:
-  """All that is checked before a run compiles anything."""
+  """All that is checked before a run compiles anything, on one device."""
+  if config.mesh.data == 0:
+    config.mesh.data = 1
   curriculum.check(experiment.build(config).config)
 
 
@@ -161,6 +163,21 @@ def _config_json(folder: pathlib.Path) -> Reader:
     _check(saved)
 
   return Reader([c.to_json(indent=2).encode() for c in configs], read)
+
+
+def _manifest(folder: pathlib.Path) -> Reader:
+  """What guards a checkpoint."""
+  (folder / 'arrays').write_bytes(b'0123')
+  manifest.write(folder, {'step': 4})
+
+  def read(data):
+    (folder / manifest.NAME).write_bytes(data)
+    try:
+      manifest.verify(folder)
+    except manifest.Damaged as error:
+      raise ValueError(*error.args) from None
+
+  return Reader([(folder / manifest.NAME).read_bytes()], read)
 
 
 def _run_folder(name: str, folder: pathlib.Path) -> Reader:
@@ -231,6 +248,7 @@ READERS: dict[str, Callable[[pathlib.Path], Reader]] = {
   **{f'override {n}': functools.partial(_overrides, n) for n in _NAMES},
   'config and words': _configs,
   'resumed config.json': _config_json,
+  'manifest.json': _manifest,
   **{f'reported {n}': functools.partial(_run_folder, n) for n in _run_files()},
 }
 

@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
       raise ValueError(f'{rest[1]}: not a flag; flags begin with --')
     return _run(overrides)
   except (flags.Error, ValueError) as error:
-    print(f'main.py: {error}', file=sys.stderr)
+    # One line, also where a library takes several.
+    print('main.py:', *str(error).split(), file=sys.stderr)
     return EXIT_USAGE
 
 
@@ -57,7 +58,9 @@ def _run(overrides: list[str]) -> int:
   else:
     raise ValueError('--config is missing: such as --config=configs/armt.py')
   for text in overrides:
-    name, _, value = text.removeprefix('--config.').partition('=')
+    name, equals, value = text.removeprefix('--config.').partition('=')
+    if not equals:
+      raise ValueError(f'{text}: a value is missing, as in {text}=1')
     configuration.override(config, name, value)
   try:
     with distributed.together():

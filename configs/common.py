@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import ml_collections
 
+from reasoning_depth.runtime import configuration
 from reasoning_depth.tasks import orbits
 
 # Words that every config understands.
@@ -47,6 +48,8 @@ def parse_arg(arg: str) -> dict[str, str]:
       raise ValueError(
         f'word {word!r} after the colon: allowed are {", ".join(allowed)}{hint}'
       )
+    if name in words:
+      raise ValueError(f'word {word!r} after the colon: {name} stands twice')
     words[name] = value
   return words
 
@@ -210,11 +213,11 @@ def halting() -> ml_collections.ConfigDict:
 def act(c: ml_collections.ConfigDict, text: str) -> None:
   """Sets halting from `layer`, `model` or `fixed`."""
   if 'halting' not in c.model:
-    raise ValueError(
-      f'word act={text}: the model {c.model.name} has no halting'
-    )
+    raise ValueError(f'word act=…: the model {c.model.name} has no halting')
   if text not in ('layer', 'model', 'fixed'):
-    raise ValueError(f'word act={text}: allowed are layer, model, fixed')
+    raise ValueError(
+      f'word act={configuration.shown(text)}: allowed are layer, model, fixed'
+    )
   c.model.halting.kind = 'layer' if text == 'fixed' else text
   if text == 'fixed':
     c.model.halting.rule = 'fixed'
@@ -231,10 +234,16 @@ def variant(c: ml_collections.ConfigDict, text: str) -> None:
 
 def look_ahead(c: ml_collections.ConfigDict, text: str) -> None:
   """Sets k from `2` (one value) or `1-4` (a range in one model)."""
+  most = orbits.MAX_LOOK_AHEAD
+  known = {str(k): k for k in range(1, most + 1)}
   first, dash, last = text.partition('-')
-  if not first.isdecimal() or (dash and not last.isdecimal()):
-    raise ValueError(f'word k={text}: allowed are k=2 or k=1-4')
-  values = tuple(range(int(first), int(last or first) + 1))
+  ends = [known.get(end, 0) for end in (first, last if dash else first)]
+  if not 1 <= ends[0] <= ends[1]:
+    raise ValueError(
+      f'word k={configuration.shown(text)}: allowed are k=2 or k=1-4, '
+      f'up to {most}'
+    )
+  values = tuple(range(ends[0], ends[1] + 1))
   c.task.look_ahead = values
   if c.task.variant in ('o_s', 'multi_horizon'):
     c.task.variant = 'multi_horizon' if len(values) > 1 else 'o_s'

@@ -21,7 +21,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   for word in ('task', 'layout', 'k'):
     if word in common.parse_arg(arg):
       raise ValueError(f'word {word}=…: not of configs/groups.py')
-  c = common.build(arg, model, smoke=smoke)
+  c = common.build(arg, model, cpu, smoke)
   c.task = task()
   if 'smoke' in common.parse_arg(arg):
     c.task.word_length = 5
@@ -35,6 +35,11 @@ def task() -> ml_collections.ConfigDict:
   t.group = 'a5'  # or z60, a4_z5
   t.word_length = 20  # n, elements
   return t
+
+
+def cpu(c: ml_collections.ConfigDict) -> None:
+  c.model.positions = 'rotary'  # words have no lattice
+  c.model.rotary_fraction = 0.25
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

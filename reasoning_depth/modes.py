@@ -1,5 +1,6 @@
 """What main.py can do with a run: train, evaluate, replay."""
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from reasoning_depth.training import (
   loop,
   resume,
 )
+
+_LONGEST = 200  # bytes of a file's name that overrides may take
 
 
 def train(
@@ -35,6 +38,10 @@ def evaluate(
   """Scores the newest checkpoint of a run folder."""
   # An evaluation of something else does not take the place of the run's own.
   name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
+  if len(os.fsencode(name)) > _LONGEST:
+    raise ValueError(
+      f'{len(overrides)} overrides: too long for the name of an evaluation'
+    )
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
   loop.final_evaluation(exp, current, folder, name.replace('/', '_'))

@@ -7,6 +7,8 @@ is compiled twice is kept.
 import os
 import pathlib
 
+import pytest
+
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 )
@@ -18,3 +20,23 @@ os.environ.setdefault(
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '0')
+
+
+@pytest.fixture
+def booby_trap(tmp_path):
+  """Puts Python files into a run folder; at the end none of them has run."""
+  marker = tmp_path / 'a-file-of-the-run-folder-was-run'
+
+  def plant(folder: pathlib.Path):
+    for name in (
+      'config.py', 'configs/__init__.py', 'configs/common.py',
+      'configs/transformer.py', 'configs/armt.py', 'main.py', '__init__.py',
+      '__main__.py', 'sitecustomize.py', 'usercustomize.py', 'conftest.py',
+      'reasoning_depth/__init__.py', 'jax.py', 'checkpoints/config.py',
+    ):  # fmt: skip
+      path = folder / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(f'open({str(marker)!r}, "w")\nraise SystemExit(99)\n')
+
+  yield plant
+  assert not marker.exists()

@@ -3,6 +3,8 @@
 import ast
 import pathlib
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'reasoning_depth'
 FLOORS = {
@@ -49,8 +51,78 @@ def test_imports_run_down_only():
   assert not wrong
 
 
-def test_there_is_no_pickle():
-  for path in [ROOT / 'main.py', *PACKAGE.rglob('*.py')]:
-    names = set(imported(path))
-    assert not any(n.split('.')[0] == 'pickle' for n in names), path
-    assert 'allow_pickle=True' not in path.read_text(), path
+# Modules that run what they read, and calls that do.
+PICKLES = {
+  'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve',
+  'marshal',
+}  # fmt: skip
+CALLS = {'torch.load', 'pandas.read_pickle', 'pd.read_pickle'}
+RUNS_CODE = {'eval', 'exec', 'compile', '__import__'}
+LOADERS = {'importlib', 'runpy', 'imp', 'pkgutil'}
+# The one place that runs a Python file: the one named after --config.
+LOADS_CONFIGS = 'reasoning_depth/runtime/configuration.py'
+
+
+def python_files():
+  """All of the project's, but for what is built or installed in its folder."""
+  for path in ROOT.rglob('*.py'):
+    inside = path.relative_to(ROOT)
+    if not any(
+      p.startswith('.') or p in ('build', 'runs') for p in inside.parts
+    ):
+      yield inside.as_posix(), ast.parse(path.read_text())
+
+
+def dangers(tree):
+  """What in a syntax tree runs, or may run, what it reads."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      names = [alias.name for alias in node.names]
+      if isinstance(node, ast.ImportFrom):
+        names = [f'{node.module}.{name}' for name in names]
+      for name in names:
+        if name.split('.')[0] in PICKLES | LOADERS and name != (
+          'importlib.metadata'
+        ):
+          yield name
+    elif isinstance(node, ast.Attribute) and ast.unparse(node) in CALLS:
+      yield ast.unparse(node)
+    elif isinstance(node, ast.Name) and node.id in RUNS_CODE:
+      yield node.id
+    elif isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
+      if not (isinstance(node.value, ast.Constant) and not node.value.value):
+        yield 'allow_pickle'
+
+
+def test_nothing_runs_what_it_reads():
+  found = {path: set(dangers(tree)) for path, tree in python_files()}
+  assert {'main.py', 'configs/armt.py', LOADS_CONFIGS} <= found.keys()
+  assert {path: names for path, names in found.items() if names} == {
+    LOADS_CONFIGS: {'importlib.util'}
+  }
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'import pickle',
+    'import joblib.numpy_pickle as x',
+    'from dill import load',
+    'np.load(path, allow_pickle=True)',
+    'np.load(path, allow_pickle=flag)',
+    'torch.load(path)',
+    'load = torch.load',
+    'eval(text)',
+    'run = exec',
+    '__import__(name)',
+    'import runpy',
+    'from importlib import util',
+  ],
+)
+def test_what_runs_what_it_reads_is_found(text):
+  assert list(dangers(ast.parse(text)))
+
+
+def test_harmless_names_are_not_found():
+  text = 'np.load(p, allow_pickle=False); jax.jit(f).lower(x).compile()'
+  assert not list(dangers(ast.parse(text)))

@@ -1,10 +1,17 @@
 """The command line as a user meets it, in this process."""
 
+import contextlib
+import io
 import json
+import subprocess
+import sys
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 import main
+from reasoning_depth.runtime import configuration
 
 SMOKE = '--config=configs/transformer.py:smoke,k=1'
 TINY = [
@@ -24,7 +31,7 @@ def run(*args):
   return main.main(['main.py', *args])
 
 
-def test_trains_then_evaluates_and_reports(tmp_path, capsys):
+def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   folder = tmp_path / 'run'
   assert run(SMOKE, *TINY, f'--workdir={folder}') == 0
   printed = capsys.readouterr().out
@@ -44,6 +51,7 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys):
   path = folder / 'evaluations/test.json'
   before = json.loads(path.read_text())
   path.unlink()
+  booby_trap(folder)
   assert run(f'--workdir={folder}', '--mode=evaluate') == 0
   assert json.loads(path.read_text()) == before
   # Asked further than it was trained: beside the run's own score.
@@ -68,13 +76,130 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys):
     ([SMOKE, '--wrokdir=x'], 'workdir'),
     ([SMOKE, 'train'], 'train: not a flag'),
     (['--mode=evaluate', '--workdir=nowhere'], 'nowhere: not a run folder'),
+    ([SMOKE, '--config.model.dtype'], 'model.dtype: a value is missing'),
+    ([SMOKE, '--config.'], 'a value is missing'),
+    ([SMOKE, '--config.=1'], 'config.: no such field'),
+    ([SMOKE, '--config.model.name=armt'], 'memory.num_tokens: is missing'),
+    ([SMOKE, '--config.task.name=groups'], 'config.task.group: is missing'),
+    ([SMOKE, '--config.train.learning_rate=1e999'], 'learning_rate=inf: must'),
+    ([SMOKE, '--config.train.learning_rate=nan'], 'learning_rate=nan: must'),
+    ([SMOKE, f'--config.seed={2**31}'], 'must be at most 2147483647'),
+    ([SMOKE, f'--config.seed={"9" * 5000}'], 'must be a whole number'),
+    ([SMOKE, f'--config.seed={"(" * 5000}'], 'must be a whole number'),
+    ([SMOKE, '--config.seed=1\n2'], 'must be a whole number'),
+    ([SMOKE, '--config.\udcff\x00=1'], 'no such field'),
+    ([SMOKE, '--config.model.mlp=\udcff'], 'allowed are gelu'),
+    ([SMOKE, '--config.train.method=grpo'], 'train.grpo.generations: is miss'),
+    (['--config=configs/armt.py:k=1-999999999999'], 'up to 8'),
+    (['--config=configs/armt.py:smoke,smoke'], 'smoke stands twice'),
+    ([f'--config={"x" * 5000}'], 'File name too long'),
+    ([f'--config=configs/{"x" * 300}.py'], 'File name too long'),
+    (['--config=configs'], 'configs: no such file'),
+    ([SMOKE, f'--workdir={"x" * 300}'], 'File name too long'),
+    (['--mode=evaluate', f'--workdir={"x" * 300}'], 'File name too long'),
+    ([SMOKE, '--workdir=main.py'], 'main.py: '),
+    ([SMOKE, '--flagfile=nowhere'], 'nowhere'),
+    (['--config'], 'config'),
   ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(args, message, capsys):
   assert run(*args) == 2
-  captured = capsys.readouterr()
-  assert message in captured.err and captured.err.count('\n') <= 2
-  assert 'Traceback' not in captured.err
+  error = capsys.readouterr().err
+  assert message in error and error.count('\n') == 1
+  assert 'Traceback' not in error
+
+
+@hypothesis.given(
+  st.lists(
+    st.builds(
+      '{}{}'.format,
+      st.sampled_from(['--config.', '--mode=', '--', '-', '--config=', '']),
+      st.text(st.characters(exclude_characters='\0')),
+    ),
+    max_size=4,
+  )
+)
+def test_any_arguments_are_one_line_and_exit_code_2(args):
+  with contextlib.redirect_stderr(io.StringIO()) as error:
+    assert run(*args, '--mode=evaluate', '--workdir=nowhere') == 2
+  assert error.getvalue().count('\n') == 1
+
+
+def damaged(text):
+  """Damaged forms of config.json, by what an error says of them."""
+  value = json.loads(text)
+
+  def without(group, name):
+    return json.dumps(value | {group: {**value[group], name: None}}).replace(
+      f', "{name}": null', ''
+    )
+
+  def changed(group, **fields):
+    return json.dumps(value | {group: value[group] | fields})
+
+  return {
+    'Expecting value': '',
+    'Expecting': text[: len(text) // 2],
+    'holds no named values': '[1, 2]',
+    'task.width: is missing': without('task', 'width'),
+    'model.halting.kind: is missing': text.replace('"kind": "none",', ''),
+    'no such field': changed('train', batchsize=4),
+    'config.items: no such': json.dumps(value | {'items': 1}),
+    'config.train: no such': json.dumps(value | {'train': 5}),
+    'config.model.halting: no such': changed('model', halting={}),
+    'model.width=wide: must be a whole': changed('model', width='wide'),
+    'model.width=True: must be a whole': changed('model', width=True),
+    'model.width=32.0: must be a whole': changed('model', width=32.0),
+    'model.width=None: must be a whole': changed('model', width=None),
+    'model.norm=1: must be a word': changed('model', norm=1),
+    'look_ahead=1: must be whole': changed('task', look_ahead=1),
+    "('a',): must be whole": changed('task', look_ahead=['a']),
+    '([1],): must be whole': changed('task', look_ahead=[[1]]),
+    'b1=nan: must be at least 0': changed('train', b1=float('nan')),
+    'clip=inf: must be at most': changed('train', clip=float('inf')),
+    'clip=1000': changed('train', clip=10**400),
+    'seed=1000': json.dumps(value | {'seed': 10**400}),
+    'config.json: Exceeds': text.replace('"seed": 0', f'"seed": {"9" * 5000}'),
+    'seed: twice': '{"seed": 1,' + text.lstrip('{ \n'),
+    'a.b: twice in one group, or with a dot': changed('task', **{'a.b': 1}),
+    'recursion': '{"a":' * 100_000 + '1' + '}' * 100_000,
+    "can't decode": b'\xff' + text.encode(),
+    'look_ahead=9: allowed are 1 to 8': changed('task', look_ahead=[9]),
+  }
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'train'])
+def test_a_damaged_config_is_named_in_one_line(tmp_path, capsys, mode):
+  path = tmp_path / 'config.json'
+  config = configuration.load(SMOKE.removeprefix('--config='))
+  text = config.to_json(indent=2)
+  flags = [f'--workdir={tmp_path}', f'--mode={mode}', '--config.mesh.data=1']
+  flags = flags if mode == 'evaluate' else [SMOKE, *flags]
+  for message, content in damaged(text).items():
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    # A resume compares first, and every difference is named.
+    known = 'run folder was made with' if mode == 'train' else message
+    assert message in error or known in error, (message, error)
+    assert error.count('\n') == 1 and len(error) < 2000
+  path.unlink()
+  path.mkdir()
+  assert run(*flags) == 2
+  assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_no_file_of_a_run_folder_is_run(tmp_path, booby_trap):
+  folder = tmp_path / 'run'
+  booby_trap(folder)
+  config = configuration.load(SMOKE.removeprefix('--config='))
+  (folder / 'config.json').write_text(config.to_json())
+  done = subprocess.run(
+    [sys.executable, main.__file__, '--mode=evaluate', '--workdir=.'],
+    cwd=folder, capture_output=True, text=True, check=False,
+  )  # fmt: skip
+  assert done.returncode == 2
+  assert '--workdir=.: has no checkpoint yet' in done.stderr
 
 
 def test_nothing_is_written_over(tmp_path, capsys):

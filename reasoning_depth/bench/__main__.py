@@ -4,6 +4,7 @@ import sys
 
 from reasoning_depth.bench import (
   automata,
+  fuzz,
   reliability,
   scaling,
   scan,
@@ -12,6 +13,7 @@ from reasoning_depth.bench import (
 
 BENCHMARKS = {
   'automata': automata.main,
+  'fuzz': fuzz.main,
   'reliability': reliability.main,
   'scaling': scaling.main,
   'scan': scan.main,

@@ -29,7 +29,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import transformer
 from reasoning_depth.bench import timing
 from reasoning_depth.runtime import checkpoint, configuration
 from reasoning_depth.training import experiment, resume
@@ -304,7 +303,8 @@ def _noticed(folder: pathlib.Path, path: pathlib.Path, damage) -> bool:
 
 def time_of_saves(folder: pathlib.Path, rounds: int = 10) -> dict[str, Any]:
   """Seconds that saving the state of the full transformer takes."""
-  exp = experiment.build(transformer.get_config())
+  config = configuration.load(str(ROOT / 'configs/transformer.py'))
+  exp = experiment.build(config)
   shutil.rmtree(folder, ignore_errors=True)
   _fresh(folder)
   store = checkpoint.Checkpoints(folder, checkpoint.Keep(newest=2))

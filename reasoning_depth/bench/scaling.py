@@ -7,6 +7,7 @@ devices, so that each keeps its share.
 
 import argparse
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import transformer
 from reasoning_depth.bench import timing
+from reasoning_depth.runtime import configuration
 from reasoning_depth.training import experiment, loop, resume
 
 COLLECTIVE = re.compile(
@@ -25,7 +26,7 @@ COLLECTIVE = re.compile(
 )
 ARRAY = re.compile(r'(pred|[a-z]+\d+)\[([\d,]*)\]')
 BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's64': 8, 'f64': 8}
-PLACES = 'reasoning_depth.bench'
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def main(args: list[str]) -> None:
@@ -43,7 +44,7 @@ def main(args: list[str]) -> None:
     # The number of simulated devices must be known before JAX starts.
     flag = f'--xla_force_host_platform_device_count={max(a.devices)}'
     environment = {**os.environ, 'XLA_FLAGS': flag, 'JAX_PLATFORMS': 'cpu'}
-    command = [sys.executable, '-m', PLACES, 'scaling', *args]
+    command = [sys.executable, '-m', 'reasoning_depth.bench', 'scaling', *args]
     sys.exit(subprocess.run(command, env=environment).returncode)
   rows = [
     measure(a, count, parameters)
@@ -60,7 +61,7 @@ def measure(
   a: argparse.Namespace, count: int, parameters: str
 ) -> dict[str, Any]:
   """XLA's account of one device's part of a step."""
-  c = transformer.get_config()
+  c = configuration.load(str(ROOT / 'configs/transformer.py'))
   c.model.update(num_layers=a.layers, width=a.width, num_heads=a.heads,
                  mlp_width=4 * a.width, unroll=a.layers)  # fmt: skip
   # All is unrolled, since XLA counts the body of a loop once.

@@ -1,4 +1,4 @@
-"""Mamba's recurrence as an associative scan, against one step after another."""
+"""Mamba's scan by spans and associatively, against one step after another."""
 
 import argparse
 from typing import Any
@@ -9,14 +9,19 @@ import jax.numpy as jnp
 from reasoning_depth.bench import timing
 from reasoning_depth.models import mamba
 
+FORMS = {
+  'associative': mamba.selective_scan,
+  'sequential': mamba.sequential_selective_scan,
+}
+
 
 def main(args: list[str]) -> None:
   """`python -m reasoning_depth.bench scan`."""
   parser = argparse.ArgumentParser('scan')
-  parser.add_argument('--batch', type=int, default=8)
+  parser.add_argument('--batches', type=int, nargs='+', default=[1, 8, 32])
   parser.add_argument('--channels', type=int, default=256, help='E, of 2·D')
   parser.add_argument('--state', type=int, default=16, help='N')
-  parser.add_argument('--lengths', type=int, nargs='+', default=[32, 128, 512])
+  parser.add_argument('--lengths', type=int, nargs='+', default=[128, 256])
   parser.add_argument('--rounds', type=int, default=9)
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
@@ -24,33 +29,43 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """Seconds of value and gradient by length and form, and their ratios."""
-  runners = {}
-  for length in a.lengths:
-    shape = (a.batch, length, a.channels, a.state)
-    keys = jax.random.split(jax.random.key(0), 2)
-    decay = jax.random.uniform(keys[0], shape)
-    written = jax.random.normal(keys[1], shape)
-    for name, scan in (
-      ('associative', mamba.linear_scan),
-      ('sequential', mamba.sequential_scan),
-    ):
+  """Seconds of value and gradient by size and form, and their ratios."""
+  sizes = [(batch, length) for batch in a.batches for length in a.lengths]
+  found = []
+  for batch, length in sizes:
+    inputs = _inputs(batch, length, a.channels, a.state)
+    runners = {}
+    for name, scan in FORMS.items():
       step = jax.jit(
-        jax.grad(lambda a, b, scan=scan: jnp.sum(scan(a, b) ** 2), (0, 1))
+        jax.grad(lambda *x, scan=scan: jnp.sum(scan(*x)[0] ** 2), range(6))
       )
-      runners[f'{name}_{length}'] = lambda s=step, d=decay, w=written: (
-        jax.block_until_ready(s(d, w))
-      )
-  seconds = timing.alternate(runners, a.rounds)
-  return {
-    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
-    'seconds': seconds,
-    'times_sequential': {
-      str(length): {
-        k: seconds[f'sequential_{length}'][k]
-        / seconds[f'associative_{length}'][k]
-        for k in ('median', 'least')
+      runners[name] = lambda s=step, i=inputs: jax.block_until_ready(s(*i))
+    seconds = timing.alternate(runners, a.rounds)
+    ratio = {
+      k: seconds['sequential'][k] / seconds['associative'][k]
+      for k in ('median', 'least')
+    }
+    found.append(
+      {
+        'batch': batch,
+        'length': length,
+        'seconds': seconds,
+        'times_sequential': ratio,
       }
-      for length in a.lengths
-    },
-  }
+    )
+  setting = {k: v for k, v in vars(a).items() if k != 'out'}
+  return {'setting': setting, 'sizes': found}
+
+
+def _inputs(batch: int, length: int, E: int, N: int) -> tuple[jax.Array, ...]:
+  """What the selective scan takes, of plausible sizes."""
+  keys = jax.random.split(jax.random.key(0), 5)
+  wide, narrow = (batch, length, E), (batch, length, N)
+  return (
+    jax.random.normal(keys[0], wide),
+    jax.nn.softplus(jax.random.normal(keys[1], wide)),
+    -jnp.exp(jax.random.normal(keys[2], (E, N))),
+    jax.random.normal(keys[3], narrow),
+    jax.random.normal(keys[4], narrow),
+    jnp.zeros((batch, E, N)),
+  )

@@ -57,6 +57,18 @@ def _backbone(
   ):
     if field in fields:
       _choose(field, fields[field], allowed)
+  if fields['positions'] in ('lattice', 'relative') and task.block == 1:
+    raise ValueError(
+      f'positions={fields["positions"]}: needs rows of cells, which '
+      'task.name=orbits has'
+    )
+  if fields['attention'] == 'cudnn' and (
+    config['dtype'] != 'bfloat16' or jax.default_backend() != 'gpu'
+  ):
+    raise ValueError(
+      f'attention=cudnn: needs dtype=bfloat16, not {config["dtype"]}, and a '
+      f'GPU, not a {jax.default_backend()}; attention=xla runs everywhere'
+    )
   if config['width'] % config['num_heads']:
     raise ValueError(
       f'width={config["width"]}: must be a multiple of '

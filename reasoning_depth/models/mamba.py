@@ -1,7 +1,9 @@
 """Mamba's selective state-space model as a layer of a stack (2312.00752).
 
 The recurrence h_t = a_t·h_{t-1} + b_t runs as an associative scan over time,
-forward and backward: its gradient is the same recurrence in reverse.
+forward and backward: its gradient is the same recurrence in reverse. It goes
+span by span, and the backward pass computes the states of a span again, so that
+states of the whole sequence are never in memory (its section 3.3.2).
 """
 
 import math
@@ -15,6 +17,8 @@ from reasoning_depth.models import layers
 
 KERNEL = 4  # tokens of the causal convolution
 EXPAND = 2  # inner width over D
+SPANS = {'cpu': 16}  # tokens whose states are in memory at once, by platform
+SPAN = 128  # elsewhere
 CHUNK = 8  # steps that the scan over time takes one after another
 STEP_RANGE = (1e-3, 1e-1)  # Δ at the start
 
@@ -120,7 +124,7 @@ def selective_scan(
   b: jax.Array,
   c: jax.Array,
   hidden: jax.Array,
-  scan=linear_scan,
+  span: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
   """The selective state-space model (2312.00752, algorithm 2).
 
@@ -131,11 +135,36 @@ def selective_scan(
     b: [B, L, N] what of the input is written.
     c: [B, L, N] what of the state is read.
     hidden: [B, E, N] state before the first token.
-    scan: `linear_scan` or `sequential_scan`.
+    span: tokens whose states are in memory at once; 0 by platform.
 
   Returns:
     [B, L, E] outputs and the state [B, E, N] after the last token.
   """
+  B, L, E = u.shape
+  span = span or SPANS.get(jax.default_backend(), SPAN)
+  if L <= span:
+    return _span(u, delta, a, b, c, hidden, linear_scan)
+
+  def spans(t):  # a step of size zero leaves the state as it is
+    t = jnp.pad(t, [(0, 0), (0, -L % span), (0, 0)])
+    return t.reshape(B, -1, span, t.shape[-1]).swapaxes(0, 1)
+
+  @jax.checkpoint
+  def body(hidden, part):
+    u, delta, b, c = part
+    y, hidden = _span(u, delta, a, b, c, hidden, linear_scan)
+    return hidden, y
+
+  hidden, y = jax.lax.scan(body, hidden, tuple(map(spans, (u, delta, b, c))))
+  return y.swapaxes(0, 1).reshape(B, -1, E)[:, :L], hidden
+
+
+def sequential_selective_scan(u, delta, a, b, c, hidden):
+  """As `selective_scan`, one step after another: its oracle and its rival."""
+  return _span(u, delta, a, b, c, hidden, sequential_scan)
+
+
+def _span(u, delta, a, b, c, hidden, scan):
   decay = jnp.exp(delta[..., None] * a)
   written = (delta * u)[..., None] * b[:, :, None, :]
   written = written.at[:, 0].add(decay[:, 0] * hidden)

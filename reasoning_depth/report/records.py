@@ -28,10 +28,10 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
     entries.append(
       {
         'config': run.config,
-        'environment': json.loads(environment.read_text())
+        'environment': runs.read_object(environment, {})
         if environment.exists()
         else None,
-        'evaluation': json.loads((folder / name).read_text()),
+        'evaluation': runs.read_object(folder / name, {}),
         'steps_per_second_at_the_end': float(rates[-1]) if len(rates) else None,
       }
     )

@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
+from reasoning_depth.runtime import configuration
+
+_INT64 = 2**63
+_LARGE = 1e3  # no share is; that of the ceiling can be above 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +184,7 @@ def _lines(
     for number, line in enumerate(file, 1):
       try:
         value = json.loads(line)
-      except ValueError:  # UnicodeDecodeError is one too
+      except (ValueError, RecursionError):  # ValueError: not UTF-8 as well
         if not line.endswith(b'\n'):
           return
         raise ValueError(f'{path}: line {number} is damaged') from None
@@ -193,32 +198,53 @@ def _check(value: Any, needed: dict[str, type], where: str) -> None:
   for name, kind in needed.items():
     if name not in value:
       raise ValueError(f'{where}: no field {name!r}')
-    kinds = (int, float) if kind is float else kind
-    if not isinstance(value[name], kinds):
-      raise ValueError(
-        f'{where}: {name}={value[name]!r}, not of type {kind.__name__}'
-      )
+    v = value[name]
+    kinds = (int, float) if kind is float else (kind,)
+    # Numbers go into arrays, and True is no number.
+    if type(v) not in kinds or (type(v) is int and abs(v) >= _INT64):
+      text = configuration.shown(repr(v))
+      raise ValueError(f'{where}: {name}={text}, not of type {kind.__name__}')
 
 
-def _object(path: pathlib.Path, needed: dict[str, type]) -> dict[str, Any]:
+def read_object(
+  path: pathlib.Path, needed: Mapping[str, type]
+) -> dict[str, Any]:
+  """Reads a JSON file that is one object with certain fields.
+
+  Raises:
+    ValueError: in one line that names the file, and the field if it is one.
+  """
   try:
     value = json.loads(path.read_bytes())
-  except ValueError as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not readable as JSON ({error})') from None
   _check(value, needed, str(path))
   return value
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
-  config = _object(path, {'seed': int, 'task': dict, 'model': dict})
+  config = read_object(path, {'seed': int, 'task': dict, 'model': dict})
   for group in ('task', 'model'):
     _check(config[group], {'name': str}, f'{path}: {group}')
+  if 'variant' in config['task']:
+    _check(config['task'], {'variant': str}, f'{path}: task')
+  if 'train' in config:
+    _check(config, {'train': dict}, str(path))
+  try:
+    flat = configuration.flatten(config)
+  except RecursionError:
+    raise ValueError(f'{path}: nested too deep') from None
+  for name, value in flat.items():
+    if isinstance(value, list) and any(
+      isinstance(v, list | dict) for v in value
+    ):
+      raise ValueError(f'{path}: {configuration.shown(name)} holds groups')
   return config
 
 
 def _evaluation(path: pathlib.Path) -> Evaluation:
   needed = {'split': str, 'step': int, 'group_name': str}
-  found = _object(path, {**needed, 'groups': list, 'overall': dict})
+  found = read_object(path, {**needed, 'groups': list, 'overall': dict})
   if not found['groups']:
     raise ValueError(f'{path}: groups is empty')
   groups = []
@@ -243,10 +269,19 @@ def _score(found: dict[str, Any], where: str) -> Score:
     'bit_accuracy': float,
   }
   _check(found, needed, where)
-  if len(found['exact_match_interval']) != 2:
+  interval = found['exact_match_interval']
+  if len(interval) != 2:
     raise ValueError(f'{where}: exact_match_interval is not [low, high]')
+  low_high = {'low': float, 'high': float}
+  bounds = dict(zip(low_high, interval, strict=True))
+  _check(bounds, low_high, f'{where}: exact_match_interval')
   names = [field.name for field in dataclasses.fields(Score)]
   fields = {name: found[name] for name in names if found.get(name) is not None}
   _check(fields, {name: float for name in fields if name not in needed}, where)
-  fields['exact_match_interval'] = tuple(found['exact_match_interval'])
+  counted = {'num_samples', 'group', 'exact_match_interval'}
+  shares = bounds | {k: v for k, v in fields.items() if k not in counted}
+  for name, value in shares.items():
+    if not -_LARGE < value < _LARGE:  # NaN is not, either
+      raise ValueError(f'{where}: {name}={value} is no share of anything')
+  fields['exact_match_interval'] = tuple(interval)
   return Score(**fields)

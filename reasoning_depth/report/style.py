@@ -24,6 +24,7 @@ RC = {
   'figure.constrained_layout.w_pad': 0.12,
   'figure.titlesize': 11,
   'savefig.dpi': 150,
+  'text.parse_math': False,  # names come from files
 }
 
 

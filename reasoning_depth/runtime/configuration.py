@@ -1,113 +1,23 @@
 """Loads, overrides, checks and compares configs, with clear errors."""
 
-import ast
 import difflib
 import importlib.util
 import json
 import pathlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
 
 import ml_collections
 
-# Least allowed value of number fields, and the choices of word fields.
-LEAST = {
-  'seed': 0,
-  'task.width': 1,
-  'task.num_states': 1,
-  'task.word_length': 1,
-  'model.num_layers': 1,
-  'model.width': 1,
-  'model.num_heads': 1,
-  'model.mlp_width': 1,
-  'model.rotary_fraction': 0,
-  'model.unroll': 0,
-  'model.state_size': 1,
-  'model.halting.max_steps': 1,
-  'model.halting.threshold': 0,
-  'model.halting.bias': -20,
-  'model.halting.prior': 0,
-  'model.halting.cost': 0,
-  'model.recurrence.prelude': 0,
-  'model.recurrence.coda': 0,
-  'model.recurrence.mean': 1,
-  'model.recurrence.least': 1,
-  'model.recurrence.most': 1,
-  'model.recurrence.spread': 0,
-  'model.recurrence.truncate': 0,
-  'model.recursion.inner_steps': 1,
-  'model.recursion.cycles': 1,
-  'model.recursion.supervision': 1,
-  'model.recursion.exploration': 0,
-  'model.recursion.halt_weight': 0,
-  'model.memory.num_tokens': 1,
-  'model.memory.key_width': 1,
-  'model.memory.nu': 1,
-  'model.memory.num_heads': 1,
-  'model.memory.segment_states': 1,
-  'model.memory.repeat_states': 0,
-  'model.memory.truncate': 0,
-  'model.memory.unroll': 0,
-  'train.num_steps': 1,
-  'train.batch_size': 1,
-  'train.accumulate': 1,
-  'train.steps_per_dispatch': 1,
-  'train.learning_rate': 0,
-  'train.warmup_steps': 0,
-  'train.decay_steps': 0,
-  'train.b1': 0,
-  'train.b2': 0,
-  'train.weight_decay': 0,
-  'train.clip': 0,
-  'train.ema': 0,
-  'train.max_skips': 0,
-  'train.grpo.generations': 2,
-  'train.grpo.thinking': 0,
-  'train.grpo.temperature': 0,
-  'train.grpo.clip_ratio': 0,
-  'train.grpo.kl': 0,
-  'train.grpo.format_reward': 0,
-  'train.grpo.updates': 1,
-  'train.curriculum.threshold': 0,
-  'train.curriculum.most_steps': 0,
-  'eval.every': 1,
-  'eval.validation_samples': 1,
-  'eval.test_samples': 1,
-  'eval.batch_size': 1,
-  'eval.rows': 0,
-  'eval.rollout': 0,
-  'checkpoint.every': 1,
-  'checkpoint.keep': 1,
-  'checkpoint.keep_best': 0,
-  'checkpoint.keep_every': 0,
-  'checkpoint.grace': 1,
-  'mesh.data': 0,
-  'mesh.model': 1,
-}
-MOST = {
-  'model.rotary_fraction': 1,
-  'model.halting.threshold': 1,
-  'model.halting.prior': 1,
-  'model.recursion.exploration': 1,
-  'train.b1': 1,
-  'train.b2': 1,
-  'train.ema': 1,
-}
-CHOICES = {
-  'train.method': ('supervised', 'grpo'),
-  'train.loss': ('softmax', 'stablemax'),
-  'train.depth_loss': ('last', 'every', 'look_ahead'),
-  'train.schedule': ('constant', 'linear', 'cosine'),
-  'train.clip_by': ('norm', 'value'),
-  'checkpoint.metric': ('exact_match', 'bit_accuracy', 'loss'),
-  'mesh.parameters': ('replicated', 'fsdp'),
-}
+from reasoning_depth.runtime import fields
+
 MULTIPLES = (  # the first is a multiple of the second
   ('train.num_steps', 'train.steps_per_dispatch'),
   ('eval.every', 'train.steps_per_dispatch'),
   ('checkpoint.every', 'train.steps_per_dispatch'),
   ('train.batch_size', 'train.accumulate'),
 )
+_SHOWN = 80  # characters of what was given, in an error
 
 
 def load(path_and_words: str) -> ml_collections.ConfigDict:
@@ -118,16 +28,22 @@ def load(path_and_words: str) -> ml_collections.ConfigDict:
   """
   path, _, words = path_and_words.partition(':')
   file = pathlib.Path(path)
-  if not file.is_file():
-    near = suggest(file.stem, [p.stem for p in file.parent.glob('*.py')])
-    raise ValueError(f'--config={path}: no such file{near}')
-  spec = importlib.util.spec_from_file_location(file.stem, file)
-  if spec is None or spec.loader is None:
-    raise ValueError(f'--config={path}: not a Python file')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  where = f'--config={shown(path)}'
+  try:
+    if not file.is_file():
+      near = suggest(file.stem, [p.stem for p in file.parent.glob('*.py')])
+      raise ValueError(f'{where}: no such file{near}')
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+      raise ValueError(f'{where}: not a Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+  except OSError as error:
+    raise ValueError(f'{where}: {error.strerror}') from None
+  except SyntaxError as error:
+    raise ValueError(f'{where}: not a Python file ({error})') from None
   if not hasattr(module, 'get_config'):
-    raise ValueError(f'--config={path}: has no get_config')
+    raise ValueError(f'{where}: has no get_config')
   return module.get_config(words).lock()
 
 
@@ -135,16 +51,39 @@ def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
   """Reads `config.json` of a run folder.
 
   Raises:
-    ValueError: where the folder is no run folder or the file is damaged.
+    ValueError: where the folder is no run folder or the file is damaged: not
+      JSON, or fields that are missing, unknown or of another type.
   """
   path = folder / 'config.json'
   try:
-    value = json.loads(path.read_text())
-    return ml_collections.ConfigDict(_with_tuples(value)).lock()
-  except (OSError, ValueError, TypeError) as error:
+    value = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    if not isinstance(value, dict):
+      raise ValueError('holds no named values')
+    flat = flatten(value)
+    _check_shape(flat)
+    config = ml_collections.ConfigDict(value)
+    # JSON writes some floats like whole numbers.
+    with config.ignore_type():
+      for name, v in flat.items():
+        field = fields.FIELDS[name]
+        if field.kind is float and not field.complaint(v):
+          config.update_from_flattened_dict({name: float(v)})
+    return config.lock()
+  except (OSError, ValueError, RecursionError) as error:
+    reason = shown(getattr(error, 'strerror', None) or error, 10 * _SHOWN)
     raise ValueError(
-      f'--workdir={folder}: not a run folder ({path.name}: {error})'
+      f'--workdir={shown(folder)}: not a run folder ({path.name}: {reason})'
     ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """An object of JSON, each name once and without a dot, lists as tuples."""
+  value = {}
+  for name, v in pairs:
+    if name in value or '.' in name:
+      raise ValueError(f'{shown(name)}: twice in one group, or with a dot')
+    value[name] = tuple(v) if isinstance(v, list) else v
+  return value
 
 
 def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
@@ -153,66 +92,99 @@ def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
   Raises:
     ValueError: for an unknown field, or a value of another type.
   """
-  fields = flatten(config)
-  if name not in fields:
-    raise ValueError(f'config.{name}: no such field{suggest(name, fields)}')
-  old = fields[name]
+  known = flatten(config)
+  if name not in known:
+    near = suggest(name, known)
+    raise ValueError(f'config.{shown(name)}: no such field{near}')
+  old = known[name]
   value = _parse(old, text)
   if value is None:
-    raise ValueError(
-      f'config.{name}={text}: must be {_DESCRIPTIONS[type(old)]}, such as {old}'
-    )
+    allowed = fields.DESCRIPTIONS[type(old)]
+    complain(name, text, f'must be {allowed}, such as {old}')
   config.update_from_flattened_dict({name: value})
-
-
-_DESCRIPTIONS = {
-  bool: 'True or False',
-  int: 'a whole number',
-  float: 'a number',
-  str: 'a word',
-  tuple: 'whole numbers in parentheses',
-}
 
 
 def _parse(old: Any, text: str) -> Any:
   """The value of `text` in the type of `old`, or None."""
-  if isinstance(old, str):
-    return text
+  if isinstance(old, bool):
+    return {'true': True, 'false': False}.get(text.lower())
   try:
-    value = ast.literal_eval(text.capitalize())
-  except (ValueError, SyntaxError, MemoryError, RecursionError):
+    if not isinstance(old, tuple):
+      return type(old)(text)
+    bare = text.strip()
+    if bare[:1] + bare[-1:] in ('()', '[]'):
+      bare = bare[1:-1].strip().removesuffix(',')
+      if not bare:
+        return ()
+    return tuple(int(part) for part in bare.split(','))
+  except ValueError:
     return None
-  if isinstance(old, float) and type(value) is int:
-    return float(value)
-  if isinstance(old, tuple):
-    value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    return value if all(type(v) is int for v in value) else None
-  return value if type(value) is type(old) else None
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-  """Checks ranges and what fields must have to do with each other.
+  """Checks names, types, ranges and what fields have to do with each other.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
   """
-  fields = flatten(config)
-  for name, value in fields.items():
-    if name in LEAST and not value >= LEAST[name]:
-      raise ValueError(f'config.{name}={value}: must be at least {LEAST[name]}')
-    if name in MOST and not value <= MOST[name]:
-      raise ValueError(f'config.{name}={value}: must be at most {MOST[name]}')
-    if name in CHOICES and value not in CHOICES[name]:
-      raise ValueError(
-        f'config.{name}={value!r}: allowed are {", ".join(CHOICES[name])}'
-        f'{suggest(value, CHOICES[name])}'
-      )
+  flat = flatten(config)
+  _check_shape(flat)
+  for name, value in flat.items():
+    field = fields.FIELDS[name]
+    if complaint := field.complaint(value):
+      near = suggest(value, field.choices) if isinstance(value, str) else ''
+      complain(name, value, complaint + near)
   for large, small in MULTIPLES:
-    if fields[large] % fields[small]:
-      raise ValueError(
-        f'config.{large}={fields[large]}: must be a multiple of '
-        f'config.{small}={fields[small]}'
+    if flat[large] % flat[small]:
+      complain(
+        large,
+        flat[large],
+        f'must be a multiple of config.{small}={flat[small]}',
       )
+  warmup, steps = flat['train.warmup_steps'], flat['train.num_steps']
+  decay = flat['train.decay_steps']
+  if warmup > steps:
+    complain(
+      'train.warmup_steps',
+      warmup,
+      f'must be at most config.train.num_steps={steps}',
+    )
+  if flat['train.schedule'] != 'constant' and 0 < decay <= warmup:
+    complain(
+      'train.decay_steps', decay,
+      f'must be 0 or above config.train.warmup_steps={warmup}',
+    )  # fmt: skip
+
+
+def _check_shape(flat: dict[str, Any]) -> None:
+  """Raises ValueError for a field that is unknown, mistyped or missing."""
+  for name, value in flat.items():
+    if name not in fields.FIELDS:
+      near = suggest(name, fields.FIELDS)
+      raise ValueError(f'config.{shown(name)}: no such field{near}')
+    if not fields.FIELDS[name].has_type(value):
+      complain(name, value, fields.FIELDS[name].complaint(value))
+  needed, task = fields.needed(flat), flat.get('task.name')
+  for name, why in needed.items():
+    if name not in flat:
+      raise ValueError(f'config.{name}: is missing; {why} needs it')
+  # A task takes all that is in its group; an unknown one is named later.
+  if ('task.name', task) in fields.CHOSEN:
+    for name in flat:
+      if name.startswith('task.') and name not in needed:
+        raise ValueError(f'config.{name}: no field of config.task.name={task}')
+
+
+def complain(name: str, value: Any, allowed: str) -> NoReturn:
+  """Raises a ValueError that names a field and its value."""
+  raise ValueError(f'config.{name}={shown(value)}: {allowed}')
+
+
+def shown(value: Any, most: int = _SHOWN) -> str:
+  """A value as one line of an error, cut short."""
+  text = str(value)
+  text = text if len(text) <= most else text[:most] + '…'
+  return text if text.isprintable() else ascii(text)
 
 
 def same(
@@ -228,11 +200,11 @@ def same(
       )
 
 
-def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """Fields by dotted name."""
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Fields by dotted name; of an empty group, its own."""
   flat = {}
   for name, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
+    if isinstance(value, (dict, ml_collections.ConfigDict)) and value:
       flat |= {f'{name}.{k}': v for k, v in flatten(value).items()}
     else:
       flat[name] = value
@@ -240,12 +212,14 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
-  """'; did you mean …?', or nothing where no word is near."""
-  near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-  return f'; did you mean {near[0]!r}?' if near else ''
+  """'; did you mean …?', or nothing where no word is near.
 
-
-def _with_tuples(value: Any) -> Any:
-  if isinstance(value, dict):
-    return {k: _with_tuples(v) for k, v in value.items()}
-  return tuple(value) if isinstance(value, list) else value
+  A field may be named without its groups.
+  """
+  whole = {name: name for name in allowed}
+  leaves = {name.rpartition('.')[2]: name for name in whole}
+  # What is very near is looked for first: that is fast.
+  for names, cutoff in ((whole, 0.85), (leaves, 0.85), (whole, 0.6)):
+    for near in difflib.get_close_matches(word, names, 1, cutoff):
+      return f'; did you mean {names[near]!r}?'
+  return ''

@@ -45,7 +45,9 @@ def compare(path: pathlib.Path) -> None:
   """Says on stderr what has changed since a `record` was written."""
   try:
     before = json.loads(path.read_text())
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
+    return
+  if not isinstance(before, dict):
     return
   now = record()
   for name in DECISIVE:

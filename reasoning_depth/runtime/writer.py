@@ -30,7 +30,7 @@ class Writer:
       return
     path = folder / 'metrics.jsonl'
     if path.exists():
-      lines = path.read_text().splitlines()
+      lines = path.read_text(errors='replace').splitlines()
       kept = [line for line in lines if _step(line) <= from_step]
       write_text(path, ''.join(line + '\n' for line in kept))
     self._file = path.open('a')
@@ -90,6 +90,6 @@ def write_rows(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
 
 def _step(line: str) -> float:
   try:
-    return json.loads(line)['step']
-  except (ValueError, KeyError, TypeError):
+    return float(json.loads(line)['step'])
+  except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
     return float('inf')  # cut off when the run was killed

@@ -151,6 +151,8 @@ class Orbits:
     for k in self.look_ahead:
       if not 1 <= k <= MAX_LOOK_AHEAD:
         raise ValueError(f'look_ahead={k}: allowed are 1 to {MAX_LOOK_AHEAD}')
+    if len(set(self.look_ahead)) < len(self.look_ahead):
+      raise ValueError(f'look_ahead={self.look_ahead}: a value stands twice')
     for field, allowed in (
       ('variant', VARIANTS), ('layout', LAYOUTS), ('split', SPLITS)
     ):  # fmt: skip

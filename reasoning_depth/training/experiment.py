@@ -14,7 +14,7 @@ from reasoning_depth import models, tasks
 from reasoning_depth.evaluation import rollout
 from reasoning_depth.runtime import configuration, sharding
 from reasoning_depth.tasks import base
-from reasoning_depth.training import grpo, optimizer
+from reasoning_depth.training import deep_supervision, grpo, optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,13 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
   rollout.check(task, config.eval.rollout)
+  if config.train.accumulate > 1 and (
+    config.train.method == 'grpo' or deep_supervision.wanted(model)
+  ):
+    raise ValueError(
+      f'config.train.accumulate={config.train.accumulate}: must be 1 with '
+      'config.train.method=grpo or deep supervision'
+    )
   if config.train.method == 'grpo':
     grpo.check(task)
     _prefixed('config.train.', lambda g: grpo.Settings(**g), config.train.grpo)

@@ -36,16 +36,16 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 
 
 def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
-  if (folder / 'config.json').exists():
-    configuration.same(exp.config, configuration.read(folder))
-    environment.compare(folder / 'environment.json')
-    return
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise ValueError(
-      f'--workdir={folder}: is there and is not a run folder; take a new or '
-      'empty one'
-    )
   try:
+    if (folder / 'config.json').exists():
+      configuration.same(exp.config, configuration.read(folder))
+      environment.compare(folder / 'environment.json')
+      return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+      raise ValueError(
+        f'--workdir={folder}: is there and is not a run folder; take a new or '
+        'empty one'
+      )
     writer.write_json(folder / 'environment.json', environment.record())
     writer.write_text(
       folder / 'config.json', exp.config.to_json(indent=2) + '\n'

@@ -32,7 +32,7 @@ def model_and_params():
 
 def run(model_and_params, batch_size, devices, num_samples=50):
   model, params = model_and_params
-  mesh = sharding.make_mesh({'data': devices})
+  mesh = sharding.make_mesh({'data': devices, 'model': 1})
   config = transformer_config.get_config('smoke')
   config.eval.batch_size = batch_size
   evaluator = evaluate.Evaluator(model, TASK, config, mesh)

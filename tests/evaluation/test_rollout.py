@@ -34,7 +34,9 @@ class Oracle(evaluate.Evaluator):
 
 def test_answers_are_fed_back():
   config = transformer_config.get_config('smoke')
-  oracle = Oracle(None, TASK, config, sharding.make_mesh({'data': 1}))
+  oracle = Oracle(
+    None, TASK, config, sharding.make_mesh({'data': 1, 'model': 1})
+  )
   result = rollout.roll_out(oracle, None, jax.random.key(0), 3, 50, True)
   scores = result.summary()
   assert [g['group'] for g in scores['groups']] == [1, 2, 3]

@@ -57,6 +57,36 @@ def test_linear_scan_is_the_recurrence_forward_and_backward(length):
   )
 
 
+@pytest.mark.parametrize('length,span', [(16, 4), (9, 4), (3, 4), (1, 4)])
+def test_spans_change_nothing_forward_and_backward(length, span):
+  E, N = 3, 2
+  keys = jax.random.split(jax.random.key(length), 6)
+  wide, narrow = (B, length, E), (B, length, N)
+  inputs = (
+    jax.random.normal(keys[0], wide),
+    jax.nn.softplus(jax.random.normal(keys[1], wide)),
+    -jnp.exp(jax.random.normal(keys[2], (E, N))),
+    jax.random.normal(keys[3], narrow),
+    jax.random.normal(keys[4], narrow),
+    jax.random.normal(keys[5], (B, E, N)),
+  )
+
+  def value(scan):
+    def total(*x):
+      y, last = scan(*x)
+      return jnp.sum(y**2) + jnp.sum(last**3), (y, last)
+
+    grads = jax.value_and_grad(total, range(6), has_aux=True)
+    return jax.jit(grads)(*inputs)
+
+  chex.assert_trees_all_close(
+    value(functools.partial(mamba.selective_scan, span=span)),
+    value(mamba.sequential_selective_scan),
+    rtol=1e-5,
+    atol=1e-4,
+  )
+
+
 def test_selective_scan_by_hand():
   E, N = 3, 2
   rng = np.random.default_rng(0)

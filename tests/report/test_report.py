@@ -391,6 +391,49 @@ def test_bad_input_is_named_in_one_line(tmp_path, capsys, damage):
   assert shown.err.count('\n') == 1 and message in shown.err
 
 
+@pytest.mark.parametrize(
+  'name,old,new,message',
+  [
+    ('config.json', '"seed": 0', '"seed": true', 'seed=True, not of type int'),
+    ('config.json', '"seed": 0', f'"seed": {2**63}', 'not of type int'),
+    ('config.json', '"train"', '"train": 5, "x"', 'train=5, not of'),
+    ('config.json', '"o_s"', '1', 'variant=1, not of type'),
+    ('config.json', '"orbits"', '"x", "u": [[1]]', 'task.u holds groups'),
+    ('config.json', '"orbits"', '[' * 100_000, 'not readable as JSON'),
+    ('config.json', '"orbits"', '"\xff', 'not readable as JSON'),
+    ('evaluations/test.json', '0.9375', '"high"', "='high', not of type float"),
+    ('evaluations/test.json', '0.9375', 'NaN', 'nan is no share of anything'),
+    ('evaluations/test.json', '0.9375', '1e999', 'inf is no share of anything'),
+    ('evaluations/test.json', '[0.', '[null, 0.', 'is not [low, high]'),
+    ('evaluations/test.json', '[0.', '["low", 0.5], "x": [0.', "low='low'"),
+    ('evaluations/test.json', ': 400', f': {10**400}', 'not of type int'),
+    ('evaluations/test.json', '"overall"', '"over"', "no field 'overall'"),
+    ('metrics.jsonl', '"step": ', f'"step": {10**30}', 'not of type int'),
+    ('metrics.jsonl', '"loss": ', f'"loss": {10**400}, "x": ', 'not of type'),
+    ('metrics.jsonl', '{', '[' * 100_000, 'line 1 is damaged'),
+  ],
+)
+def test_a_damaged_value_is_named_in_one_line(
+  tmp_path, capsys, name, old, new, message
+):
+  path = _run(tmp_path / 'run', {1: 0.8}) / name
+  text = path.read_text()
+  assert old in text
+  path.write_bytes(text.replace(old, new).encode('latin-1'))
+  assert program.main([str(tmp_path / 'run')]) == 2
+  shown = capsys.readouterr()
+  assert shown.out == '' and shown.err.startswith('error: ')
+  assert shown.err.count('\n') == 1 and message in shown.err
+  assert path.name in shown.err and len(shown.err) < 500
+
+
+def test_a_file_that_is_a_folder_is_named(tmp_path):
+  folder = _run(tmp_path / 'run', {1: 0.8})
+  (folder / 'evaluations/other.json').mkdir()
+  with pytest.raises(ValueError, match='other.json: not readable as JSON'):
+    runs.load(folder)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
   missing = tmp_path / 'nothing'
   assert program.main([str(missing)]) == 2

@@ -125,17 +125,29 @@ def test_bad_overrides_are_named(name, text, message):
     ({'train.schedule': 'linaer'}, "did you mean 'linear'"),
     ({'train.num_steps': 15}, 'num_steps=15.*multiple of.*dispatch=10'),
     ({'train.accumulate': 3}, 'batch_size=16.*multiple of.*accumulate=3'),
-    ({'train.ema': 1.5}, 'ema=1.5: must be at most 1'),
+    ({'train.ema': 1.5}, 'ema=1.5: must be below 1'),
     ({'eval.batch_size': 0}, 'eval.batch_size=0: must be at least 1'),
-    ({'mesh.data': 64}, 'config.mesh.data=64: there are 4 devices'),
+    ({'mesh.data': 64}, 'config.mesh.data=64.*there are 8 devices'),
     ({'mesh.data': 3}, 'batch_size=16: must be a multiple of the 3 devices'),
     ({'train.learning_rate': float('nan')}, 'learning_rate=nan: must be'),
+    ({'train.learning_rate': 0.0}, 'learning_rate=0.0: must be above 0'),
+    ({'train.b2': 1.0}, 'b2=1.0: must be below 1'),
+    ({'train.warmup_steps': 41}, 'warmup_steps=41: must be at most .*steps=40'),
+    (
+      {'train.decay_steps': 10},
+      'decay_steps=10: must be 0 or above .*steps=10',
+    ),
+    ({'task.look_ahead': (2, 2)}, r'look_ahead=\(2, 2\): a value stands twice'),
+    ({'model.attention': 'cudnn'}, 'attention=cudnn: needs dtype=bfloat16'),
+    ({'task.group': 'a5'}, 'config.task.group: no field of .*name=orbits'),
+    ({'train.num_stpes': 3}, "num_stpes: no such .*mean 'train.num_steps'"),
   ],
 )
 def test_bad_values_are_named_before_anything_compiles(change, message):
   c = fresh('smoke')
   c.mesh.data = 1
-  c.update_from_flattened_dict(change)
+  with c.unlocked():
+    c.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=message):
     experiment.build(c)
 
@@ -155,17 +167,32 @@ def test_depth_steps_that_answer_must_be_read_out():
   experiment.build(c)
 
 
-def test_every_number_field_has_a_range():
-  numbers = {
-    name
-    for config in CONFIGS
-    for name, value in configuration.flatten(
-      configuration.load(f'configs/{config}.py')
-    ).items()
-    if isinstance(value, (int, float)) and not isinstance(value, bool)
-  }
-  # The radius is a choice, checked by the task.
-  assert numbers - set(configuration.LEAST) == {'task.radius'}
+@pytest.mark.parametrize(
+  'name,change,message',
+  [
+    ('groups', {'model.positions': 'lattice'}, 'positions=lattice: needs rows'),
+    ('groups', {'model.positions': 'relative'}, 'positions=relative: needs'),
+    ('grpo', {'train.accumulate': 2}, 'accumulate=2: must be 1 with'),
+    (
+      'trm',
+      {'train.accumulate': 2, 'model.recursion.supervision': 2},
+      'accumulate=2: must be 1 with',
+    ),
+  ],
+)
+def test_what_does_not_go_together_in_other_configs(name, change, message):
+  c = configuration.load(f'configs/{name}.py:smoke')
+  c.mesh.data = 1
+  c.update_from_flattened_dict(change)
+  with pytest.raises(ValueError, match=message):
+    experiment.build(c)
+
+
+def test_a_schedule_that_is_constant_never_decays():
+  c = fresh()
+  c.mesh.data = 1
+  c.train.update(schedule='constant', decay_steps=5)
+  experiment.build(c)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +206,23 @@ def test_every_number_field_has_a_range():
 def test_files_that_are_no_configs(path, message):
   with pytest.raises(ValueError, match=message):
     configuration.load(path)
+
+
+def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
+  path = tmp_path / 'mine.py'
+  path.write_text('def get_config(:\n')
+  with pytest.raises(ValueError, match=r'mine.py: not a Python .*line 1'):
+    configuration.load(str(path))
+
+
+def test_whole_numbers_in_json_are_floats_where_the_field_is_one(tmp_path):
+  text = fresh().to_json().replace('"clip": 1.0', '"clip": 1')
+  (tmp_path / 'config.json').write_text(text)
+  back = configuration.read(tmp_path)
+  assert type(back.train.clip) is float
+  configuration.override(back, 'train.clip', '0.5')
+  configuration.override(back, 'task.look_ahead', '(1, 2)')
+  assert back.task.look_ahead == (1, 2) and back.is_locked
 
 
 def test_reading_a_run_folder(tmp_path):

@@ -25,6 +25,21 @@ def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
   assert list(tmp_path.glob('events.out.tfevents.*'))
 
 
+@pytest.mark.parametrize(
+  'line',
+  [
+    b'', b'{}', b'[1]', b'null', b'{"step": "x"}', b'{"step": null}',
+    b'{"step": NaN}', b'{"step": ' + b'9' * 400 + b'}', b'[' * 100_000,
+    b'\xff\xfe',
+  ],
+)  # fmt: skip
+def test_a_resumed_run_drops_lines_that_are_damaged(tmp_path, line):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_bytes(b'{"step": 10}\n' + line + b'\n{"step": 20}\n')
+  writer.Writer(tmp_path, from_step=20).close()
+  assert steps(tmp_path) == [10, 20]
+
+
 def test_files_are_written_whole_or_not_at_all(tmp_path):
   path = tmp_path / 'a' / 'b.json'
   writer.write_json(path, {'x': 1})

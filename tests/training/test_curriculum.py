@@ -14,7 +14,13 @@ def small(values=(1, 2, 3), **fields):
   c.mesh.data = 1
   c.task.update(width=5, num_states=3)
   c.model.update(num_layers=1, width=8, mlp_width=8, positions='learned')
-  c.train.update(num_steps=8, steps_per_dispatch=1, batch_size=4, decay_steps=0)
+  c.train.update(
+    num_steps=8,
+    warmup_steps=8,
+    steps_per_dispatch=1,
+    batch_size=4,
+    decay_steps=0,
+  )
   c.train.curriculum.update(field='look_ahead', values=values, **fields)
   c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
   c.checkpoint.update(every=2, keep=9)

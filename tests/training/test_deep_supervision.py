@@ -28,7 +28,12 @@ def parts():
     inner_steps=1, cycles=2, supervision=3, exploration=0.0
   )
   c.train.update(
-    num_steps=8, steps_per_dispatch=2, batch_size=4, loss='stablemax', ema=0.9
+    num_steps=8,
+    warmup_steps=8,
+    steps_per_dispatch=2,
+    batch_size=4,
+    loss='stablemax',
+    ema=0.9,
   )
   c.eval.update(every=4, validation_samples=8, test_samples=8, batch_size=4)
   c.checkpoint.update(every=4, keep=9)

@@ -119,7 +119,9 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   c.mesh.data = 1
   c.task.update(width=5, num_states=2, radius=1)
   c.model.update(small)
-  c.train.update(num_steps=2, steps_per_dispatch=2, batch_size=4)
+  c.train.update(
+    num_steps=2, warmup_steps=2, steps_per_dispatch=2, batch_size=4
+  )
   c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
   c.checkpoint.every = 2
   one = experiment.build(c)
@@ -130,7 +132,9 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   g.update({'mesh': c.mesh, 'eval': c.eval, 'checkpoint': c.checkpoint})
   g.task.update(width=5, num_states=2, radius=1)
   g.model.update(small)
-  g.train.update(num_steps=2, steps_per_dispatch=1, batch_size=2)
+  g.train.update(
+    num_steps=2, warmup_steps=2, steps_per_dispatch=1, batch_size=2
+  )
   g.train.init_from = str(tmp_path / 'one')
   exp = experiment.build(g)
   summary = loop.train(exp, tmp_path / 'two')

@@ -27,8 +27,8 @@ def small(num_steps=6, **fields):
   c.model.update(num_layers=1, width=8, mlp_width=8, unroll=1)
   c.model.memory.update(num_tokens=2, key_width=2, unroll=1)
   c.train.update(
-    num_steps=num_steps, steps_per_dispatch=2, batch_size=4, decay_steps=6,
-    ema=0.9, **fields
+    num_steps=num_steps, steps_per_dispatch=2, batch_size=4, warmup_steps=4,
+    decay_steps=6, ema=0.9, **fields
   )  # fmt: skip
   c.eval.update(every=2, validation_samples=8, test_samples=12, batch_size=4)
   c.checkpoint.every = 2
@@ -51,7 +51,7 @@ def without_rates(rows):
   ]
 
 
-def test_a_run_and_the_same_run_resumed(tmp_path):
+def test_a_run_and_the_same_run_resumed(tmp_path, booby_trap):
   exp = small()
   folder = tmp_path / 'run'
   summary = loop.train(exp, folder)
@@ -63,6 +63,7 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
   shutil.rmtree(folder / 'checkpoints' / '6')
   with (folder / 'metrics.jsonl').open('a') as f:
     f.write('{"step": 6, "sp')
+  booby_trap(folder)
   assert loop.train(exp, folder) == summary
   chex.assert_trees_all_equal(newest(exp, folder), final)
   assert without_rates(lines(folder)) == written

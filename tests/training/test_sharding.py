@@ -23,7 +23,9 @@ def build(module, mesh):
   c.model.update(num_layers=2, width=16, num_heads=4, mlp_width=32, unroll=1)
   if 'memory' in c.model:
     c.model.memory.update(num_tokens=2, key_width=2, unroll=1)
-  c.train.update(num_steps=2, steps_per_dispatch=2, batch_size=8, ema=0.9)
+  c.train.update(
+    num_steps=2, warmup_steps=2, steps_per_dispatch=2, batch_size=8, ema=0.9
+  )
   c.eval.update(every=2, batch_size=8)
   c.checkpoint.every = 2
   c.mesh.update({'data': 1} | mesh)

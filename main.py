@@ -20,7 +20,7 @@ COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT elsewhere')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many join')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
 
-EXIT_USAGE = 2
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def main(argv: list[str]) -> int:
@@ -35,6 +35,9 @@ def main(argv: list[str]) -> int:
     # One line, also where a library takes several.
     print('main.py:', *str(error).split(), file=sys.stderr)
     return EXIT_USAGE
+  except OSError as error:  # such as a full disk
+    print('main.py:', *str(error).split(), file=sys.stderr)
+    return EXIT_FAILED
 
 
 def _run(overrides: list[str]) -> int:

@@ -41,6 +41,7 @@ def memory() -> ml_collections.ConfigDict:
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.train.num_steps = 1_500
+  c.train.steps_per_dispatch = 10
   c.model.memory.num_tokens = 8
   c.model.memory.key_width = 16
 

@@ -284,6 +284,7 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
   c.model.rotary_fraction = 1.0
   c.train.num_steps = 3_000
   c.train.batch_size = 32
+  c.train.steps_per_dispatch = 20  # about a second, so that a signal is heard
   c.train.learning_rate = 1.5e-3
   c.train.schedule = 'cosine'
   c.train.warmup_steps = 200

@@ -48,6 +48,7 @@ def grpo() -> ml_collections.ConfigDict:
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.task.layout = 'causal'
   c.train.batch_size = 8
+  c.train.steps_per_dispatch = 10
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

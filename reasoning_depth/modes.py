@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 
-from reasoning_depth import report
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -70,5 +69,8 @@ MODES = {'train': train, 'evaluate': evaluate, 'replay': replay}
 
 def _tell(folder: pathlib.Path) -> None:
   if jax.process_index() == 0:
+    # Matplotlib takes a while to load, and is needed at the end alone.
+    from reasoning_depth import report
+
     report.write(folder)
     print(report.summary(folder))

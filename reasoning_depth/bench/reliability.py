@@ -67,6 +67,20 @@ def main(args: list[str]) -> None:
     }
   timing.report('reliability', result, a.out)
   print(table(result))
+  if anything_lost(result):
+    sys.exit(1)
+
+
+def anything_lost(result: dict[str, Any]) -> bool:
+  """Whether one of the things that must be zero is not."""
+  run, saves = result['run'], result['saves']
+  return bool(
+    not run['same_state']
+    or run['lines_that_differ']
+    or saves['unloadable']
+    or saves['left_over']
+    or any(found['unnoticed'] for found in result['files'].values())
+  )
 
 
 def table(result: dict[str, Any]) -> str:

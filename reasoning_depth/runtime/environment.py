@@ -51,12 +51,17 @@ def compare(path: pathlib.Path) -> None:
     return
   now = record()
   for name in DECISIVE:
-    if before.get(name) != now[name]:
-      print(
-        f'{name}: {now[name]}, was {before.get(name)}; numbers may differ from '
-        'those of an uninterrupted run in the last digits',
-        file=sys.stderr,
-      )
+    new, old = now[name], before.get(name)
+    if new == old:
+      continue
+    if isinstance(new, dict) and isinstance(old, dict):
+      old = {k: old.get(k) for k in new if new[k] != old.get(k)}
+      new = {k: new[k] for k in old}
+    print(
+      f'{name}: {new}, was {old}; numbers may differ from those of an '
+      'uninterrupted run in the last digits',
+      file=sys.stderr,
+    )
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,5 @@
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +134,7 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   g.task.update(width=5, num_states=2, radius=1)
   g.model.update(small)
   g.train.update(
-    num_steps=2, warmup_steps=2, steps_per_dispatch=1, batch_size=2
+    num_steps=4, warmup_steps=2, steps_per_dispatch=1, batch_size=2
   )
   g.train.init_from = str(tmp_path / 'one')
   exp = experiment.build(g)
@@ -142,6 +143,10 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
   final = jax.device_get(resume.restore(exp, tmp_path / 'two'))
   same = functools.partial(jax.tree.map, np.testing.assert_array_equal)
   same(final.carry, start)
+  # Resumed after step 2: the same bits.
+  shutil.rmtree(tmp_path / 'two/checkpoints/4')
+  assert loop.train(exp, tmp_path / 'two') == summary
+  same(jax.device_get(resume.restore(exp, tmp_path / 'two')), final)
   g.model.width = 16
   with pytest.raises(ValueError, match='init_from=.*other shapes'):
     loop.train(experiment.build(g), tmp_path / 'three')

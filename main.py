@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from absl import flags
+from absl import flags, logging
 
 CONFIG = flags.DEFINE_string(
   'config', None, 'Config file and words: configs/armt.py:smoke'
@@ -20,7 +20,7 @@ COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT elsewhere')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many join')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE = 1, 2  # such as a full disk; a mistake
 
 
 def main(argv: list[str]) -> int:
@@ -31,13 +31,10 @@ def main(argv: list[str]) -> int:
     if len(rest) > 1:
       raise ValueError(f'{rest[1]}: not a flag; flags begin with --')
     return _run(overrides)
-  except (flags.Error, ValueError) as error:
+  except (flags.Error, ValueError, OSError) as error:
     # One line, also where a library takes several.
     print('main.py:', *str(error).split(), file=sys.stderr)
-    return EXIT_USAGE
-  except OSError as error:  # such as a full disk
-    print('main.py:', *str(error).split(), file=sys.stderr)
-    return EXIT_FAILED
+    return EXIT_FAILED if isinstance(error, OSError) else EXIT_USAGE
 
 
 def _run(overrides: list[str]) -> int:
@@ -50,6 +47,8 @@ def _run(overrides: list[str]) -> int:
     ending,
   )
 
+  # A checkpoint that fails is told in one line, not in orbax's own way.
+  logging.set_verbosity(logging.FATAL)
   compilation.use_cache()
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
@@ -60,11 +59,7 @@ def _run(overrides: list[str]) -> int:
     config = configuration.load(CONFIG.value)
   else:
     raise ValueError('--config is missing: such as --config=configs/armt.py')
-  for text in overrides:
-    name, equals, value = text.removeprefix('--config.').partition('=')
-    if not equals:
-      raise ValueError(f'{text}: a value is missing, as in {text}=1')
-    configuration.override(config, name, value)
+  configuration.apply(config, overrides)
   try:
     with distributed.together():
       modes.MODES[MODE.value](config, _folder(), overrides)

@@ -86,6 +86,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return value
 
 
+def apply(config: ml_collections.ConfigDict, flags: Iterable[str]) -> None:
+  """Sets fields from flags of the form `--config.train.num_steps=100`.
+
+  Raises:
+    ValueError: as `override`, or for a flag without a value.
+  """
+  for flag in flags:
+    name, equals, value = flag.removeprefix('--config.').partition('=')
+    if not equals:
+      raise ValueError(f'{flag}: a value is missing, as in {flag}=1')
+    override(config, name, value)
+
+
 def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
   """Sets one field from the command line: `train.num_steps`, `'100'`.
 

@@ -20,7 +20,7 @@ LAYOUTS = {
 def build(module, mesh):
   c = module.get_config('smoke')
   c.task.update(width=5, num_states=3)
-  c.model.update(num_layers=2, width=16, num_heads=4, mlp_width=32, unroll=1)
+  c.model.update(num_layers=1, width=16, num_heads=4, mlp_width=32, unroll=1)
   if 'memory' in c.model:
     c.model.memory.update(num_tokens=2, key_width=2, unroll=1)
   c.train.update(
@@ -82,7 +82,7 @@ def share(exp, *names):
   return [a // b for a, b in zip(leaf.shape, local, strict=True)]
 
 
-KERNEL = 'stack', 'layers', 'block', 'mlp_out', 'kernel'  # [2, 32, 16]
+KERNEL = 'stack', 'layers', 'block', 'mlp_out', 'kernel'  # [1, 32, 16]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def parse_arg(arg: str) -> dict[str, str]:
   return words
 
 
+def refuse(arg: str, name: str, *words: str) -> None:
+  """Raises ValueError for words that the config of this name does not have."""
+  for word in words:
+    if word in parse_arg(arg):
+      shown = word if word in FLAGS else f'{word}=…'
+      raise ValueError(f'word {shown}: not of configs/{name}.py')
+
+
 def build(
   arg: str,
   model: ml_collections.ConfigDict,
@@ -136,7 +144,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.curriculum = ml_collections.ConfigDict()
   c.train.curriculum.field = ''  # of the task, such as look_ahead; '' for none
   c.train.curriculum.values = ()  # the field's value in each stage
-  c.train.curriculum.threshold = 0.95  # exact match that ends a stage
+  c.train.curriculum.threshold = 0.95  # exact match, newest, that ends a stage
   c.train.curriculum.most_steps = 0  # updates in a stage at most; 0: no limit
   c.train.curriculum.reset_optimizer = False  # at the start of a stage
 

@@ -18,9 +18,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   model.num_heads = 8
   model.mlp_width = 2048
   model.halting = common.halting()
-  for word in ('task', 'layout', 'k'):
-    if word in common.parse_arg(arg):
-      raise ValueError(f'word {word}=…: not of configs/groups.py')
+  common.refuse(arg, 'groups', 'task', 'layout', 'k')
   c = common.build(arg, model, cpu, smoke)
   c.task = task()
   if 'smoke' in common.parse_arg(arg):

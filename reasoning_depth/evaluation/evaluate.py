@@ -35,11 +35,15 @@ class HeldOut:
     batch: arrays [N, ...].
     observed: [N, T, W] observed states, for orbits; else None.
     known: named per-sample scores [N] of ceiling and baselines.
+    group_name: what the batch's groups count, or what they are.
+    labels: names of the groups from 0 on, where they have names.
   """
 
   batch: base.Batch
   observed: np.ndarray | None
   known: dict[str, np.ndarray]
+  group_name: str = 'look_ahead'
+  labels: tuple[str, ...] = ()
 
 
 def held_out(
@@ -60,7 +64,8 @@ def held_out(
   """
   batch = _draw(task.sample, key, split, num_samples)
   if not isinstance(task, orbits.Orbits):
-    return HeldOut(batch, None, {})
+    name = getattr(task, 'group_name', 'group')
+    return HeldOut(batch, None, {}, name, getattr(task, 'group_labels', ()))
   rules, states, look_ahead = _draw(task.sample_orbits, key, split, num_samples)
   observed = states[:, : task.num_states]
   known = {}
@@ -293,16 +298,19 @@ class Result:
 
   def summary(self) -> dict[str, Any]:
     """Scores over all samples and per group, with 95 % intervals."""
-    group = self.samples.batch.group
+    group, labels = self.samples.batch.group, self.samples.labels
     return {
       'num_samples': len(group),
       'scored_by': self.scored_by,
-      'group_name': 'look_ahead'
-      if self.samples.observed is not None
-      else 'group',
+      'group_name': self.samples.group_name,
       'overall': self._scores(np.ones(len(group), bool)),
       'groups': [
-        {'group': int(g), **self._scores(group == g)} for g in np.unique(group)
+        {
+          'group': int(g),
+          **({'label': labels[g]} if labels else {}),
+          **self._scores(group == g),
+        }
+        for g in np.unique(group)
       ],
     }
 
@@ -331,6 +339,7 @@ class Result:
   def rows(self, count: int) -> list[dict[str, Any]]:
     """The first `count` samples, one row each."""
     rows = []
+    cells = self.samples.observed is not None
     for i, asked in enumerate(self.asked[:count]):
       predicted = self.tokens[i][asked]
       target = self.samples.batch.targets[i][asked]
@@ -340,9 +349,11 @@ class Result:
         'exact': bool((predicted == target).all()),
         'correct': int((predicted == target).sum()),
         'answers': len(target),
-        'prediction': _text(predicted),
-        'target': _text(target),
+        'prediction': _text(predicted) if cells else _numbers(predicted),
+        'target': _text(target) if cells else _numbers(target),
       }
+      if not cells:
+        row['inputs'] = self.samples.batch.inputs[i].tolist()
       states = self.samples.observed
       if states is not None and len(target) % states.shape[-1] == 0:
         row['observed'] = [_text(s) for s in self.samples.observed[i]]
@@ -373,3 +384,8 @@ def mean_interval(values: np.ndarray) -> list[float]:
 def _text(tokens: np.ndarray) -> str:
   """Cells as '0110'; any other token as '?'."""
   return ''.join(str(t) if t in (0, 1) else '?' for t in tokens.tolist())
+
+
+def _numbers(tokens: np.ndarray) -> str:
+  """Tokens as numbers, as long for the same number of tokens."""
+  return ' '.join(f'{t:05d}' for t in tokens.tolist())

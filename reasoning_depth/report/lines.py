@@ -32,6 +32,7 @@ class Point:
 
   Attributes:
     group: the look-ahead k.
+    name: the group's name, or its number.
     by_seed: exact match of each seed.
     exact_match: the mean over seeds.
     interval: 95 %, of that mean; see `interval`.
@@ -40,6 +41,7 @@ class Point:
   """
 
   group: int
+  name: str
   by_seed: dict[int, float]
   exact_match: float
   interval: tuple[float, float]
@@ -204,7 +206,9 @@ def _point(group: int, scores: dict[int, runs.Score]) -> Point:
   values = list(by_seed.values())
   intervals = [score.exact_match_interval for score in scores.values()]
   mean = sum(values) / len(values)
-  return Point(group, by_seed, mean, interval(values, intervals), references)
+  name = next(iter(scores.values())).name
+  bounds = interval(values, intervals)
+  return Point(group, name, by_seed, mean, bounds, references)
 
 
 def _seeds(points: Sequence[Point]) -> str:

@@ -1,11 +1,11 @@
 """Curves over a run, and exact match against the look-ahead."""
 
 import pathlib
-import re
 from collections.abc import Sequence
 
 import matplotlib
 import matplotlib.axes
+import matplotlib.axis
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
@@ -25,6 +25,8 @@ _REFERENCE_STYLES = {
   'majority_exact_match': ':',
 }
 _SAME = 0.01  # references of two lines that differ by less are drawn as one
+_MAX_NAMED = 10  # groups in a legend
+_WIDEST = 14  # inches of a panel
 _DODGE = 0.06  # of a step in look-ahead, between lines
 
 
@@ -51,7 +53,7 @@ def curves(run: runs.Run) -> pathlib.Path | None:
   """
   if not run.metrics:
     return None
-  groups = _group_metrics(run)
+  groups = run.group_metrics()
   shape = (2, 2) if len(groups) > 1 else (1, 3)
   figure = matplotlib.figure.Figure(
     figsize=(4.3 * shape[1], 3.3 * shape[0] + 0.6), layout='constrained'
@@ -64,6 +66,9 @@ def curves(run: runs.Run) -> pathlib.Path | None:
   for ax in axes:
     ax.set_xlabel('training step')
     ax.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=''))
+    if ax.get_xscale() == 'log':
+      _log_ticks(ax.xaxis)
+      continue
     ax.xaxis.set_major_locator(
       matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
     )
@@ -101,11 +106,8 @@ def _curve(ax: matplotlib.axes.Axes, run: runs.Run, name: str) -> None:
     values = np.concatenate([train, validation])
     if len(values) and values.min() > 0 and values.max() > 8 * values.min():
       ax.set_yscale('log')
-      ax.yaxis.set_major_locator(
-        matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=12)
-      )
+      _log_ticks(ax.yaxis)
       ax.yaxis.set_major_formatter('{x:g}')
-      ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     return
   _unit_axis(ax)
   if run.evaluation is not None:
@@ -115,21 +117,25 @@ def _curve(ax: matplotlib.axes.Axes, run: runs.Run, name: str) -> None:
       ax.axhline(ceiling, color=style.GREY, linestyle='--', label=label)
 
 
-def _group_metrics(run: runs.Run) -> dict[int, str]:
-  """Names of the metrics that are exact match on one group, by group."""
-  names = {name for line in run.metrics for name in line}
-  found = [re.fullmatch(rf'{_EXACT}_(\d+)', name) for name in names]
-  return {int(match[1]): match[0] for match in found if match}
+def _log_ticks(axis: matplotlib.axis.Axis) -> None:
+  axis.set_major_locator(
+    matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=12)
+  )
+  axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
 def _group_curves(
-  ax: matplotlib.axes.Axes, run: runs.Run, groups: dict[int, str]
+  ax: matplotlib.axes.Axes, run: runs.Run, groups: dict[str, str]
 ) -> None:
   """Draws exact match on validation, a line a group."""
   colors = matplotlib.colormaps['viridis'](np.linspace(0, 0.85, len(groups)))
-  for k, color in zip(sorted(groups), colors, strict=True):
-    step, exact = run.series('validation', groups[k])
-    ax.plot(step, exact, color=color, label=f'{k}')
+  every = -(-len(groups) // _MAX_NAMED)
+  for i, (name, color) in enumerate(zip(groups, colors, strict=True)):
+    step, exact = run.series('validation', groups[name])
+    label = None if i % every else name
+    ax.plot(step, exact, color=color, label=label)
+  if runs.named(groups):  # phases that are orders of magnitude apart
+    ax.set_xscale('log')
   name = run.evaluation.group_name if run.evaluation else 'group'
   ax.legend(title=_group_label(name), ncols=2, loc='best')
   ax.set_ylabel('validation exact match')
@@ -165,7 +171,9 @@ def exact_match(
   panels: dict[tuple[str, str], list[lines.Line]] = {}
   for line in all_lines:
     panels.setdefault((line.panel, line.group_name), []).append(line)
-  width = sum(2 + 0.7 * len(_groups(members)) for members in panels.values())
+  width = sum(
+    min(2 + 0.7 * len(_groups(members)), _WIDEST) for members in panels.values()
+  )
   figure = matplotlib.figure.Figure(
     figsize=(max(5.5, 1 + width), 4.2 + 0.2 * len(all_lines)),
     layout='constrained',
@@ -211,7 +219,8 @@ def _panel(
   """Draws the lines on one kind of orbits; the groups are evenly spaced."""
   place = {group: i for i, group in enumerate(_groups(members))}
   ax.set_xlim(-0.5, len(place) - 0.5)
-  ax.set_xticks(list(place.values()), list(place))
+  names = {p.group: p.name for line in members for p in line.points}
+  ax.set_xticks(list(place.values()), [names[group] for group in place])
   ax.set_xlabel(_group_label(members[0].group_name))
   for i, line in enumerate(members):
     shift = _DODGE * (i - (len(members) - 1) / 2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from reasoning_depth.runtime import configuration
 
 _INT64 = 2**63
+THRESHOLDS = (0.5, 0.9)  # of exact match, between phases of training
 _LARGE = 1e3  # no share is; that of the ceiling can be above 1
 
 
@@ -29,12 +31,18 @@ class Score:
   exact_match_interval: tuple[float, float]  # 95 %
   bit_accuracy: float
   group: int | None = None  # None: all samples
+  label: str = ''  # of the group, where groups have names
   ceiling_exact_match: float | None = None
   ceiling_bit_accuracy: float | None = None
   ceiling_is_exact: float | None = None  # share of samples
   share_of_ceiling: float | None = None
   repeat_last_exact_match: float | None = None
   majority_exact_match: float | None = None
+
+  @property
+  def name(self) -> str:
+    """The group's name or number, or 'all'."""
+    return self.label or ('all' if self.group is None else str(self.group))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +123,34 @@ class Run:
     steps = np.array(sorted(values), np.int64)
     y = np.array([values[step] for step in steps], np.float64)
     return steps[np.isfinite(y)], y[np.isfinite(y)]
+
+  def group_metrics(self) -> dict[str, str]:
+    """Names of the metrics that are exact match on a group of validation.
+
+    Returns:
+      by name or number of the group, in the order of the groups.
+    """
+    validations = [x for x in self.metrics if x['split'] == 'validation']
+    metrics = dict.fromkeys(name for line in validations for name in line)
+    found = [re.fullmatch(r'exact_match_(\w+)', name) for name in metrics]
+    names = {match[1]: match[0] for match in found if match}
+    # Those that have names are written in their order.
+    order = sorted(names, key=lambda n: int(n) if n.isdecimal() else 0)
+    return {name: names[name] for name in order}
+
+  def phases(self) -> dict[str, dict[float, int | None]]:
+    """Step of the first validation at which each group passes a threshold."""
+    result = {}
+    for group, metric in self.group_metrics().items():
+      step, exact = self.series('validation', metric)
+      passed = {t: step[exact >= t][:1].tolist() for t in THRESHOLDS}
+      result[group] = {t: s[0] if s else None for t, s in passed.items()}
+    return result
+
+
+def named(groups: Iterable[str]) -> bool:
+  """Whether groups have names, and not only numbers."""
+  return any(not group.isdecimal() for group in groups)
 
 
 def load(folder: str | pathlib.Path) -> Run:
@@ -251,7 +287,11 @@ def _evaluation(path: pathlib.Path) -> Evaluation:
   for i, group in enumerate(found['groups']):
     where = f'{path}: groups[{i}]'
     _check(group, {'group': int}, where)
-    groups.append(_score(group, where))
+    label = group.get('label', '')
+    if not isinstance(label, str) or not re.fullmatch(r'\w*', label):
+      raise ValueError(f'{where}: label is no word')
+    score = _score(group, where)
+    groups.append(dataclasses.replace(score, label=label))
   return Evaluation(
     name=path.stem,
     **{name: found[name] for name in needed},
@@ -275,7 +315,7 @@ def _score(found: dict[str, Any], where: str) -> Score:
   low_high = {'low': float, 'high': float}
   bounds = dict(zip(low_high, interval, strict=True))
   _check(bounds, low_high, f'{where}: exact_match_interval')
-  names = [field.name for field in dataclasses.fields(Score)]
+  names = {field.name for field in dataclasses.fields(Score)} - {'label'}
   fields = {name: found[name] for name in names if found.get(name) is not None}
   _check(fields, {name: float for name in fields if name not in needed}, where)
   counted = {'num_samples', 'group', 'exact_match_interval'}

@@ -38,8 +38,7 @@ def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
     head |= {'model': run.model, 'variant': run.task}
     head |= {'split': run.evaluation.split} if mixed else {}
     for score in scores:
-      group = 'all' if score.group is None else str(score.group)
-      table.append(head | {column: group} | _numbers(score))
+      table.append(head | {column: score.name} | _numbers(score))
   return table
 
 
@@ -93,17 +92,33 @@ def pretty(all_runs: Sequence[runs.Run]) -> rich.table.Table:
 
 
 def notes(all_runs: Sequence[runs.Run]) -> list[str]:
-  """What the table does not say: split, bounds, and runs left out."""
+  """What the table does not say: split, bounds, phases, runs left out."""
   splits = {run.evaluation.split for run in all_runs if run.evaluation}
   found = [f'Scores on the {splits.pop()} split.'] if len(splits) == 1 else []
   for row in cells(all_runs):
     if row['ceiling'].endswith(_BOUND):
       found.append(_BOUND_NOTE)
       break
+  for run in all_runs:
+    if runs.named(run.group_metrics()):
+      head = f'{run.folder.resolve().name}: ' if len(all_runs) > 1 else ''
+      found += [head + text for text in _phases(run)]
   return found + [
     f'{run.folder}: no evaluation yet'
     for run in all_runs
     if run.evaluation is None
+  ]
+
+
+def _phases(run: runs.Run) -> list[str]:
+  """A line for each group: the steps at which it passes thresholds."""
+  return [
+    f'{group}: '
+    + ', '.join(
+      f'{t:g} not passed' if step is None else f'{t:g} passed at step {step:,}'
+      for t, step in steps.items()
+    )
+    for group, steps in run.phases().items()
   ]
 
 

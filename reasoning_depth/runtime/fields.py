@@ -174,6 +174,13 @@ SEGMENTS = _group(
   truncate=_whole(0),
   unroll=_whole(0),
 )
+GRAPH = _group(
+  'task',
+  num_entities=_whole(1, _LONG),
+  num_relations=_whole(1, _LONG),
+  held_out=_whole(1),
+  seed=_whole(0),
+)
 # What a config has beside, by the value of a field.
 CHOSEN = {
   ('task.name', 'orbits'): _group(
@@ -189,6 +196,15 @@ CHOSEN = {
   ('task.name', 'groups'): _group(
     'task', group=_word(), word_length=_whole(1, _LONG)
   ),
+  ('task.name', 'composition'): GRAPH
+  | _group(
+    'task',
+    out_degree=_whole(1, _LONG),
+    ood_degree=_whole(1, _LONG),
+    ratio=_number(0, above=True),
+  ),
+  ('task.name', 'extrapolation'): GRAPH
+  | _group('task', hops=_whole(1, _LONG), train_queries=_whole(1)),
   ('model.name', 'mamba'): _group('model', state_size=_whole(1)),
   ('model.name', 'rmt'): SEGMENTS,
   ('model.name', 'armt'): SEGMENTS

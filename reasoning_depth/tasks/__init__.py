@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning_depth.tasks import base, groups, orbits
+from reasoning_depth.tasks import base, groups, knowledge_graph, orbits
 
-TASKS = {'groups': groups.Groups, 'orbits': orbits.Orbits}
+TASKS = {
+  'composition': knowledge_graph.Composition,
+  'extrapolation': knowledge_graph.Extrapolation,
+  'groups': groups.Groups,
+  'orbits': orbits.Orbits,
+}
 
 
 def make(config: Mapping[str, Any]) -> base.Task:

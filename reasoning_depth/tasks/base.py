@@ -14,7 +14,7 @@ class Batch:
     inputs: int32 [B, L] tokens the model reads.
     targets: int32 [B, L], aligned with the logits that predict them.
     weights: float32 [B, L], 1 on answer tokens and 0 elsewhere.
-    group: int32 [B], what accuracy is split by (here the look-ahead k).
+    group: int32 [B], what accuracy is split by, such as the look-ahead k.
   """
 
   inputs: jax.Array
@@ -32,6 +32,9 @@ class Task(Protocol):
     block: tokens in one state with its separator; segments are whole blocks.
     causal: whether the answer is predicted left to right (True) or asked for
       by mask tokens all at once (False).
+
+  A task may have `group_name`, what its groups count, and `group_labels`, the
+  names of the groups from 0 on.
   """
 
   vocab_size: int

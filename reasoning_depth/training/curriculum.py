@@ -1,6 +1,7 @@
 """Curriculum: stages over one field of the task, weights carried over.
 
-A stage ends when validation reaches the threshold, or after a number of steps.
+A stage ends when validation reaches the threshold on its last group, such as
+the newest number of hops (2604.07822, section 4), or after a number of steps.
 """
 
 import dataclasses
@@ -81,7 +82,7 @@ def _value(config: ml_collections.ConfigDict, index: int) -> Any:
 
 
 def is_over(
-  exp: experiment.Experiment, index: int, steps: int, exact_match: float
+  exp: experiment.Experiment, index: int, steps: int, summary: dict[str, Any]
 ) -> bool:
   """Whether a stage that is not the last has been long or good enough.
 
@@ -89,11 +90,12 @@ def is_over(
     exp: the experiment.
     index: of the stage.
     steps: updates made in it.
-    exact_match: of the validation, over all samples.
+    summary: of the validation; its last group is the newest.
   """
   c = exp.config.train.curriculum
   if index + 1 >= num_stages(exp.config):
     return False
+  exact_match = summary['groups'][-1]['exact_match']
   return exact_match >= c.threshold or 0 < c.most_steps <= steps
 
 

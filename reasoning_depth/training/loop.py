@@ -202,10 +202,7 @@ class _Stage:
   def is_over(self, end: int, summary: dict[str, Any]) -> bool:
     """Whether the next stage begins at step `end`."""
     return curriculum.is_over(
-      self._whole,
-      self.index,
-      end - self._start,
-      summary['overall']['exact_match'],
+      self._whole, self.index, end - self._start, summary
     )
 
 

@@ -93,7 +93,8 @@ class Report:
     """Reports a validation."""
     values = scores(summary)
     groups = {
-      f'exact_match_{g["group"]}': g['exact_match'] for g in summary['groups']
+      f'exact_match_{g.get("label", g["group"])}': g['exact_match']
+      for g in summary['groups']
     }
     self._files.write(at, 'validation', {'stage': stage} | values | groups)
     text = '  '.join(f'{k} {v:.3f}' for k, v in (values | groups).items())

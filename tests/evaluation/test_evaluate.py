@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import transformer as transformer_config
+from reasoning_depth import tasks
 from reasoning_depth.evaluation import baselines, evaluate
 from reasoning_depth.runtime import sharding
 from reasoning_depth.tasks import automata, orbits
@@ -63,6 +64,25 @@ def test_more_samples_begin_with_the_same_ones():
   np.testing.assert_array_equal(few.batch.inputs, many.batch.inputs[:10])
   other = evaluate.held_out(TASK, KEY, 'validation', 10)
   assert not np.array_equal(few.batch.inputs, other.batch.inputs)
+
+
+def test_groups_have_the_names_that_the_task_gives_them():
+  task = tasks.make(
+    {'name': 'composition', 'num_entities': 6, 'num_relations': 4,
+     'out_degree': 3, 'ratio': 1.0, 'held_out': 3}
+  )  # fmt: skip
+  samples = evaluate.held_out(task, KEY, 'test', 60)
+  result = evaluate.Result(samples, np.zeros(60), samples.batch.targets)
+  summary = result.summary()
+  assert summary['group_name'] == 'set'
+  assert [(g['group'], g['label']) for g in summary['groups']] == [
+    (0, 'train'), (1, 'id'), (2, 'ood')
+  ]  # fmt: skip
+  assert all(g['exact_match'] == 1 for g in summary['groups'])
+  row = result.rows(1)[0]
+  asked = np.flatnonzero(samples.batch.weights[0])
+  assert int(row['target']) == samples.batch.targets[0, asked]
+  assert row['inputs'] == samples.batch.inputs[0].tolist()
 
 
 def test_scores_of_known_answers():

@@ -229,6 +229,53 @@ def test_tables_show_the_numbers_of_the_file(tmp_path):
   ]
 
 
+@pytest.mark.filterwarnings('error')
+def test_groups_with_names_are_shown_by_name_with_their_phases(tmp_path):
+  folder = _run(tmp_path / 'run', {1: 0.5})
+  (folder / 'evaluations/test.jsonl').unlink()
+  config = json.loads((folder / 'config.json').read_text())
+  config['task'] = {'name': 'composition'}
+  (folder / 'config.json').write_text(json.dumps(config))
+  scores = {'train': (0.4, 0.9, 1.0), 'id': (0.1, 0.5, 0.8), 'ood': (0, 0, 0.2)}
+  written = [
+    {'step': 100 * (i + 1), 'split': 'validation', 'loss': 1.0}
+    | {f'exact_match_{name}': s[i] for name, s in scores.items()}
+    for i in range(3)
+  ]
+  (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, written)))
+  path = folder / 'evaluations/test.json'
+  found = json.loads(path.read_text()) | {'group_name': 'set'}
+  found['groups'] = [
+    {'group': i, 'label': name} | _score(scores[name][-1])
+    for i, name in enumerate(scores)
+  ]
+  path.write_text(json.dumps(found))
+  run = runs.load(folder)
+  assert list(run.group_metrics()) == list(scores)
+  assert run.phases() == {
+    'train': {0.5: 200, 0.9: 200},
+    'id': {0.5: 200, 0.9: None},
+    'ood': {0.5: None, 0.9: None},
+  }
+  table = tables.cells([run])
+  assert [row['set'] for row in table] == ['train', 'id', 'ood', 'all']
+  assert report.summary(folder).splitlines()[-3:] == [
+    'train: 0.5 passed at step 200, 0.9 passed at step 200',
+    'id: 0.5 passed at step 200, 0.9 not passed',
+    'ood: 0.5 not passed, 0.9 not passed',
+  ]
+  (line,) = lines.join([run])
+  assert [point.name for point in line.points] == ['train', 'id', 'ood']
+  assert [path.stem for path in report.write(folder)][:2] == [
+    'curves',
+    'exact_match',
+  ]
+  found['groups'][0]['label'] = '$x'
+  path.write_text(json.dumps(found))
+  with pytest.raises(ValueError, match=r'groups\[0\]: label is no word'):
+    runs.load(folder)
+
+
 def test_lines_join_look_aheads_and_average_seeds(tmp_path):
   scores = {(1, 0): 0.90, (1, 1): 0.80, (1, 2): 0.82, (2, 0): 0.60}
   folders = [

@@ -36,14 +36,22 @@ def test_stages_are_the_task_with_another_value():
   assert curriculum.num_stages(exp.config) == 3
 
 
+def scored(*values):
+  groups = [{'group': k, 'exact_match': v} for k, v in enumerate(values, 1)]
+  return {'groups': groups}
+
+
 def test_a_stage_ends_by_score_or_by_steps():
   exp = experiment.build(small(threshold=0.9, most_steps=6))
-  assert curriculum.is_over(exp, 0, 2, 0.9)
-  assert not curriculum.is_over(exp, 0, 2, 0.89)
-  assert curriculum.is_over(exp, 1, 6, 0.0)
-  assert not curriculum.is_over(exp, 2, 600, 1.0)  # nothing comes after
+  assert curriculum.is_over(exp, 0, 2, scored(0.9))
+  assert not curriculum.is_over(exp, 0, 2, scored(0.89))
+  assert curriculum.is_over(exp, 1, 6, scored(0.0))
+  # It is the newest look-ahead that counts.
+  assert curriculum.is_over(exp, 1, 2, scored(0.5, 0.9))
+  assert not curriculum.is_over(exp, 1, 2, scored(1.0, 0.89))
+  assert not curriculum.is_over(exp, 2, 600, scored(1.0))  # nothing after it
   endless = experiment.build(small(threshold=0.9))
-  assert not curriculum.is_over(endless, 0, 600, 0.0)
+  assert not curriculum.is_over(endless, 0, 600, scored(0.0))
 
 
 @pytest.mark.parametrize('reset', [False, True])

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning_depth.tasks import base, groups, orbits
+from reasoning_depth.tasks import association, base, groups, orbits
 
-TASKS = {'groups': groups.Groups, 'orbits': orbits.Orbits}
+TASKS = {
+  'association': association.Association,
+  'groups': groups.Groups,
+  'orbits': orbits.Orbits,
+}
 
 
 def make(config: Mapping[str, Any]) -> base.Task:

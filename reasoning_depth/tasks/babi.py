@@ -46,6 +46,11 @@ VERBS = {
   'drop': ('dropped', 'left', 'discarded', 'put down'),
   'give': ('gave', 'handed', 'passed'),
 }
+# What sentences and questions say around all these.
+FRAMES = (
+  'The is of the. there to', 'Where is the was before?', 'What is of the?',
+  'What did give to?', 'Who gave the to? Who received the? Who did give?',
+)  # fmt: skip
 AXES = (('north', 'south'), ('east', 'west'))
 # How often ' there' follows.
 THERE_AFTER_GET = {'qa2': 1.0, 'qa3': 0.2, 'qa5': 1.0}

@@ -8,6 +8,7 @@ _INT32 = 2**31 - 1
 _FLOAT32 = 3.4028234e38
 # Cells, states and elements: a sequence is laid out on the host as well.
 _LONG = 4096
+_PAIRS = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +206,14 @@ CHOSEN = {
   ),
   ('task.name', 'extrapolation'): GRAPH
   | _group('task', hops=_whole(1, _LONG), train_queries=_whole(1)),
+  ('task.name', 'association'): _group(
+    'task',
+    variant=_word(),
+    num_pairs=_whole(1, _PAIRS),
+    key_length=_whole(1, _LONG),
+    value_length=_whole(1, _LONG),
+    symbols=_whole(2, _LONG),
+  ),
   ('model.name', 'mamba'): _group('model', state_size=_whole(1)),
   ('model.name', 'rmt'): SEGMENTS,
   ('model.name', 'armt'): SEGMENTS

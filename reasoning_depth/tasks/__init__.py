@@ -3,9 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning_depth.tasks import base, groups, knowledge_graph, orbits
+from reasoning_depth.tasks import (
+  association,
+  base,
+  groups,
+  knowledge_graph,
+  orbits,
+)
 
 TASKS = {
+  'association': association.Association,
   'composition': knowledge_graph.Composition,
   'extrapolation': knowledge_graph.Extrapolation,
   'groups': groups.Groups,

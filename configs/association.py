@@ -1,0 +1,87 @@
+r"""Associative retrieval with ARMT: remember and rewrite (2407.04841).
+
+  python main.py --config=configs/association.py
+  python main.py --config=configs/association.py:task=rewrite
+  python main.py --mode=evaluate --workdir=runs/association \
+    --config.task.num_pairs=500
+
+About 500k parameters, one pair a segment, keys and values over 16 symbols. The
+number of pairs grows through a curriculum, to 200 (remember, keys of three
+symbols) or 50 (rewrite, keys of one). Not measured.
+
+The paper's code also makes keys longer from stage to stage and draws the number
+of pairs of each batch; here both are fixed within a stage and the key's length
+through the run.
+"""
+
+import ml_collections
+
+from configs import armt, common
+from reasoning_depth.runtime import configuration
+
+STAGES = (1, 2, 3, 5, 10, 20, 40, 50, 200)
+MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  common.refuse(arg, 'association', 'layout', 'k', 'curriculum')
+  words = common.parse_arg(arg)
+  variant = words.get('task', 'remember')
+  if variant not in MOST:
+    raise ValueError(
+      f'word task={configuration.shown(variant)}: allowed are {", ".join(MOST)}'
+    )
+  model = common.backbone()
+  model.name = 'armt'
+  model.mlp_width = 128
+  model.memory = armt.memory()
+  model.memory.num_tokens = 4
+  model.memory.segment_states = 1  # a pair
+  model.memory.repeat_states = 0
+  model.memory.unroll = 4
+  model.halting = common.halting()
+  c = common.build(arg, model, cpu, smoke)
+  c.task = task(variant)
+  if common.at_full_size(arg):
+    c.train.batch_size = 512
+    c.train.decay_steps = 0
+    c.eval.every = c.checkpoint.every = 500
+    stages(c, MOST[variant], 10_000)
+    c.train.num_steps = 10_000 * len(c.train.curriculum['values'])
+  else:
+    stages(c, 2 if 'smoke' in words else 10, c.train.num_steps // 4)
+  return c
+
+
+def task(variant: str) -> ml_collections.ConfigDict:
+  """Pairs of the paper's lengths."""
+  t = ml_collections.ConfigDict()
+  t.name = 'association'
+  t.variant = variant  # or rewrite
+  t.num_pairs = MOST[variant]  # shown before the question
+  t.key_length = 3 if variant == 'remember' else 1  # symbols
+  t.value_length = 1  # symbols
+  t.symbols = 16  # kinds
+  return t
+
+
+def stages(c: ml_collections.ConfigDict, most: int, most_steps: int) -> None:
+  """A curriculum up to `most` pairs; a stage takes `most_steps` at most."""
+  values = tuple(n for n in STAGES if n <= most)
+  c.task.num_pairs = most
+  c.train.curriculum.field = 'num_pairs'
+  c.train.curriculum['values'] = values
+  c.train.curriculum.most_steps = most_steps
+
+
+def cpu(c: ml_collections.ConfigDict) -> None:
+  c.model.positions = 'rotary'  # pairs have no lattice
+  c.model.rotary_fraction = 0.25
+  c.train.batch_size = 64
+  c.eval.every = c.checkpoint.every = 100
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  c.model.unroll = c.model.memory.unroll = 1  # compiles sooner
+  c.model.memory.num_tokens = 2
+  c.model.memory.key_width = 8

@@ -1,0 +1,216 @@
+"""Associative retrieval: see pairs of key and value, say the value of a key.
+
+Each pair is a row, and so is the question, so that a segment can hold exactly
+one pair (2407.04841, section 4.1). With two pairs, keys of two symbols and
+values of one::
+
+  inputs   3 1 SEP 7 EOS  0 2 SEP 5 EOS  3 1 GEN 7 EOS
+  targets  1 SEP 7 EOS 0  2 SEP 5 EOS 3  1 GEN 7 EOS PAD
+  weights  0 0 0 0 0      0 0 0 0 0      0 0 1 0 0
+
+In `remember` no key stands twice. In `rewrite` keys are drawn with replacement
+and a later value takes the place of an earlier one; every key that was shown is
+asked for with the same probability.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.tasks import base
+
+VARIANTS = ('remember', 'rewrite')
+SPLITS = ('train', 'validation', 'test')
+MAX_SYMBOLS = 4096
+_MOST_INDICES = 2**31 - 1  # what a key is drawn from fits an int32
+
+
+@dataclasses.dataclass(frozen=True)
+class Association:
+  """Pairs of random keys and values as a task; see the module docstring.
+
+  Token ids are the symbols, then SEP, GEN, EOS and PAD.
+
+  Attributes:
+    variant: 'remember' or 'rewrite'.
+    num_pairs: pairs that are shown.
+    key_length: symbols in a key.
+    value_length: symbols in a value.
+    symbols: kinds of symbols, for keys and values alike.
+
+  Raises:
+    ValueError: naming the field that is out of range.
+  """
+
+  variant: str = 'remember'
+  num_pairs: int = 50
+  key_length: int = 3
+  value_length: int = 1
+  symbols: int = 16
+
+  group_name = 'num_pairs'
+
+  def __post_init__(self):
+    if self.variant not in VARIANTS:
+      raise ValueError(
+        f'variant={self.variant!r}: allowed are {", ".join(VARIANTS)}'
+      )
+    for field in ('num_pairs', 'key_length', 'value_length'):
+      if getattr(self, field) < 1:
+        raise ValueError(
+          f'{field}={getattr(self, field)}: at least 1 is needed'
+        )
+    if not 2 <= self.symbols <= MAX_SYMBOLS:
+      raise ValueError(
+        f'symbols={self.symbols}: allowed are 2 to {MAX_SYMBOLS}'
+      )
+    keys = self.symbols**self._drawn_at_once
+    if self.variant == 'remember' and self.num_pairs > keys:
+      raise ValueError(
+        f'num_pairs={self.num_pairs}: variant=remember needs distinct keys; '
+        f'key_length={self.key_length} and symbols={self.symbols} allow {keys}'
+      )
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of token ids."""
+    return self.symbols + 4
+
+  @property
+  def block(self) -> int:
+    """Tokens in a pair with its two marks."""
+    return self.key_length + self.value_length + 2
+
+  @property
+  def length(self) -> int:
+    """Tokens in a sequence."""
+    return (self.num_pairs + 1) * self.block
+
+  @property
+  def causal(self) -> bool:
+    """The value is predicted left to right."""
+    return True
+
+  @property
+  def _drawn_at_once(self) -> int:
+    """Symbols of a key, the first ones, that one int32 can number."""
+    most = 1
+    while self.symbols ** (most + 1) <= _MOST_INDICES:
+      most += 1
+    return min(most, self.key_length)
+
+  def sample(
+    self, key: jax.Array, batch_size: int, split: str = 'train'
+  ) -> base.Batch:
+    """Draws a batch of random pairs; see `base.Task`.
+
+    Splits are apart by their keys alone. The group is the number of pairs.
+    """
+    if split not in SPLITS:
+      raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
+    key = jax.random.fold_in(key, SPLITS.index(split))
+    keys_key, values_key, query_key = jax.random.split(key, 3)
+    B, N = batch_size, self.num_pairs
+    keys = self._keys(keys_key, B)
+    shape = (B, N, self.value_length)
+    values = jax.random.randint(values_key, shape, 0, self.symbols, jnp.int32)
+    if self.variant == 'remember':
+      asked = jax.random.randint(query_key, (B,), 0, N)
+    else:
+      asked = _last_of_a_key(query_key, keys)
+    asked = asked[:, None, None]
+    rows = jnp.concatenate(
+      [
+        self._rows(keys, values, self.symbols),
+        self._rows(
+          jnp.take_along_axis(keys, asked, axis=1),
+          jnp.take_along_axis(values, asked, axis=1),
+          self.symbols + 1,
+        ),
+      ],
+      axis=1,
+    )
+    inputs = rows.reshape(B, -1)
+    pad = jnp.full((B, 1), self.symbols + 3, jnp.int32)
+    # A logit predicts the next token.
+    weights = np.zeros(self.length, np.float32)
+    weights[-self.value_length - 2 : -2] = 1
+    return base.Batch(
+      inputs=inputs,
+      targets=jnp.concatenate([inputs[:, 1:], pad], axis=1),
+      weights=jnp.broadcast_to(weights, inputs.shape),
+      group=jnp.full((B,), N, jnp.int32),
+    )
+
+  def _rows(self, keys: jax.Array, values: jax.Array, mark: int) -> jax.Array:
+    """Keys [B, n, K] and values [B, n, V] with a mark between, and EOS."""
+    shape = (*keys.shape[:2], 1)
+    mark = jnp.full(shape, mark, jnp.int32)
+    end = jnp.full(shape, self.symbols + 2, jnp.int32)
+    return jnp.concatenate([keys, mark, values, end], axis=-1)
+
+  def _keys(self, key: jax.Array, batch_size: int) -> jax.Array:
+    """Keys of all pairs, int32 [B, N, K]; distinct in `remember`.
+
+    What makes keys distinct is their first symbols, as many as one int32 can
+    number: 7 of 16 kinds.
+    """
+    B, N, head = batch_size, self.num_pairs, self._drawn_at_once
+    if self.variant == 'rewrite':
+      shape = (B, N, self.key_length)
+      return jax.random.randint(key, shape, 0, self.symbols, jnp.int32)
+    head_key, tail_key = jax.random.split(key)
+    index = distinct(head_key, B, N, self.symbols**head)
+    places = self.symbols ** np.arange(head, dtype=np.int32)[::-1]
+    first = index[..., None] // places % self.symbols
+    shape = (B, N, self.key_length - head)
+    rest = jax.random.randint(tail_key, shape, 0, self.symbols, jnp.int32)
+    return jnp.concatenate([first, rest], axis=-1)
+
+
+def distinct(
+  key: jax.Array, batch_size: int, count: int, size: int
+) -> jax.Array:
+  """Draws without replacement from 0 … size - 1, in random order.
+
+  Floyd's algorithm (Communications of the ACM 30 (9), 1987): memory and time do
+  not depend on `size`.
+
+  Returns:
+    int32 [B, count]; no number stands twice in a row.
+  """
+  draw_key, order_key = jax.random.split(key)
+  first = size - count
+
+  def step(chosen, i):
+    top = first + i
+    # Uniform up to `top`, and `top` itself where that is taken.
+    drawn = jax.random.randint(
+      jax.random.fold_in(draw_key, i), (batch_size,), 0, top + 1, jnp.int32
+    )
+    taken = jnp.any(chosen == drawn[:, None], axis=1)
+    drawn = jnp.where(taken, top, drawn)
+    return chosen.at[:, i].set(drawn), None
+
+  chosen = jnp.full((batch_size, count), -1, jnp.int32)
+  chosen, _ = jax.lax.scan(step, chosen, jnp.arange(count))
+  return jax.random.permutation(order_key, chosen, axis=1, independent=True)
+
+
+def _last_of_a_key(key: jax.Array, keys: jax.Array) -> jax.Array:
+  """Where a key that was shown stands for the last time, int32 [B].
+
+  Args:
+    key: PRNG key; each different key is chosen with the same probability.
+    keys: int32 [B, N, K].
+  """
+  B, N, _ = keys.shape
+
+  def is_last(i):
+    same = jnp.all(keys == keys[:, i][:, None], axis=-1)
+    return ~jnp.any(same & (jnp.arange(N) > i), axis=1)
+
+  last = jax.lax.map(is_last, jnp.arange(N)).T
+  return jax.random.categorical(key, jnp.where(last, 0.0, -jnp.inf), axis=-1)

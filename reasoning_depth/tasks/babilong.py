@@ -1,0 +1,245 @@
+"""BABILong: the facts of a story, in order, anywhere in long text (2406.10149).
+
+The context is background of whole sentences with the facts in gaps between
+them; PAD in front fills it up. The question and its answer end the sequence::
+
+  PAD … background fact background … fact … background question GEN answer
+
+Everything follows from (seed, step, index, split); nothing is downloaded. A
+sequence that fits is an array, any other comes in segments.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from reasoning_depth.tasks import babi, background, base, vocabulary
+
+SPLITS = ('train', 'validation', 'test')
+MAX_LENGTH = 2**30
+# Stories that are drawn until one fits into the length.
+_TRIALS, _MORE_TRIALS = 50, 10_000
+_KEPT = 2**20  # tokens of background that are kept rather than made twice
+_STORY, _PLACES, _BACKGROUND = range(3)  # streams of random numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class BABILong:
+  """Questions about stories hidden in long text; see the module docstring.
+
+  Attributes:
+    question: 'qa1' to 'qa5', as in `babi`.
+    length: tokens in a sequence.
+    background: files of real books with commas between, or '' for invented
+      text; their sentences that name a person, place or object of a story are
+      left out, and so are those of fewer than ten tokens.
+    tokenizer: JSON file of the library `tokenizers`, or '' for a fixed list of
+      the words that stories and invented text have.
+
+  Raises:
+    ValueError: naming the field that is out of range.
+  """
+
+  question: str = 'qa1'
+  length: int = 1024
+  background: str = ''
+  tokenizer: str = ''
+
+  def __post_init__(self):
+    if self.question not in babi.TASKS:
+      raise ValueError(
+        f'question={self.question!r}: allowed are {", ".join(babi.TASKS)}'
+      )
+    if not 1 <= self.length <= MAX_LENGTH:
+      raise ValueError(f'length={self.length}: allowed are 1 to {MAX_LENGTH}')
+    self._story(_generator(0, 0, 0, 0, _STORY), _TRIALS)
+    if self.background:
+      self._sentences_of_books  # noqa: B018, read early so that it may raise
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of token ids."""
+    return self._vocabulary.size + 2
+
+  @property
+  def pad(self) -> int:
+    """The token in front of a context that is short of its length."""
+    return self._vocabulary.size
+
+  @property
+  def gen(self) -> int:
+    """The token that asks for the answer."""
+    return self._vocabulary.size + 1
+
+  @property
+  def block(self) -> int:
+    """Tokens that segments are whole multiples of."""
+    return 1
+
+  @property
+  def causal(self) -> bool:
+    """The answer is predicted left to right."""
+    return True
+
+  @functools.cached_property
+  def _vocabulary(self) -> vocabulary.Vocabulary:
+    if self.tokenizer:
+      return vocabulary.FromFile(self.tokenizer)
+    return vocabulary.Words(vocabulary.words_of_stories())
+
+  @functools.cached_property
+  def _sentences_of_books(self) -> list[np.ndarray]:
+    encoded = []
+    for sentence in background.of_books(self.background):
+      try:
+        encoded.append(np.array(self._encode(sentence), np.int32))
+      except ValueError as error:
+        raise ValueError(f'background={self.background}: {error}') from None
+    kept = [s for s in encoded if len(s) >= background.SHORTEST]
+    if not kept:
+      raise ValueError(
+        f'background={self.background}: no usable sentence; needed are some of '
+        f'at least {background.SHORTEST} tokens'
+      )
+    return kept
+
+  def _encode(self, sentence: str) -> list[int]:
+    return self._vocabulary.encode(f' {sentence}')
+
+  def host_sample(
+    self, seed: int, step: int, batch_size: int, split: str = 'train'
+  ) -> base.Batch:
+    """A batch of NumPy arrays, made on the host; a function of its arguments.
+
+    Args:
+      seed: of the run.
+      step: the number of the batch.
+      batch_size: B.
+      split: 'train', 'validation' or 'test', apart by their random numbers.
+    """
+    rows = [
+      next(self.stream(seed, step, index, split, self.length))
+      for index in range(batch_size)
+    ]
+    fields = [f.name for f in dataclasses.fields(base.Batch)]
+    return base.Batch(
+      **{f: np.concatenate([getattr(row, f) for row in rows]) for f in fields}
+    )
+
+  def stream(
+    self, seed: int, step: int, index: int, split: str, segment: int
+  ) -> Iterator[base.Batch]:
+    """One sequence in segments, for lengths that do not fit into memory.
+
+    Args:
+      seed: of the run.
+      step: the number of the batch.
+      index: of the sample in it.
+      split: as of `host_sample`.
+      segment: tokens in each part, a divisor of the length.
+
+    Yields:
+      parts [1, segment] of sample `index` of the batch, from first to last.
+    """
+    if split not in SPLITS:
+      raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
+    if segment < 1 or self.length % segment:
+      raise ValueError(f'segment={segment}: must divide length={self.length}')
+    generator = functools.partial(
+      _generator, seed, SPLITS.index(split), step, index
+    )
+    facts, ending, answered = self._story(generator(_STORY), _MORE_TRIALS)
+    waiting, at = [], 0
+    for piece in self._pieces(facts, ending, generator):
+      waiting.extend(piece)
+      while len(waiting) > segment:
+        yield self._part(waiting[: segment + 1], at, answered)
+        del waiting[:segment]
+        at += segment
+    yield self._part([*waiting, self.pad], at, answered)
+
+  def _part(self, tokens: list[int], at: int, answered: int) -> base.Batch:
+    """Tokens from position `at` on, and the one after them, as a batch."""
+    tokens = np.array([tokens], np.int32)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    # How many tokens are left after the one that is predicted.
+    left = self.length - 1 - (at + 1 + np.arange(inputs.shape[1]))
+    weights = (0 <= left) & (left < answered)
+    return base.Batch(
+      inputs=inputs,
+      targets=targets,
+      weights=weights[None].astype(np.float32),
+      group=np.array([self.length], np.int32),
+    )
+
+  def _story(
+    self, rng: np.random.Generator, trials: int
+  ) -> tuple[list[list[int]], list[int], int]:
+    """Tokens of facts, of question, GEN and answer, and of the answer alone."""
+    shortest = MAX_LENGTH
+    for _ in range(trials):
+      story = babi.story(self.question, rng)
+      q = story.questions[rng.integers(len(story.questions))]
+      facts = [self._encode(fact) for fact in story.facts[: q.after]]
+      answer = self._encode(q.answer)
+      ending = [*self._encode(q.text), self.gen, *answer]
+      needed = sum(map(len, facts)) + len(ending)
+      if needed <= self.length:
+        return facts, ending, len(answer)
+      shortest = min(shortest, needed)
+    raise ValueError(
+      f'length={self.length}: too short for the facts of question='
+      f'{self.question}; the shortest of {trials} stories takes {shortest} '
+      'tokens'
+    )
+
+  def _pieces(
+    self, facts: list[list[int]], ending: list[int], generator
+  ) -> Iterator[Sequence[int]]:
+    """All tokens of a sequence, a sentence at a time."""
+    room = self.length - sum(map(len, facts)) - len(ending)
+
+    def make():
+      return self._background(generator(_BACKGROUND), room)
+
+    kept = list(make()) if room <= _KEPT else None
+    count = used = 0
+    for sentence in kept or make():
+      count, used = count + 1, used + len(sentence)
+    gaps = generator(_PLACES).integers(count + 1, size=len(facts))
+    told = iter(zip(sorted(gaps.tolist()), facts, strict=True))
+    gap, fact = next(told)
+    yield [self.pad] * (room - used)
+    for i, sentence in enumerate(itertools.chain(kept or make(), [[]])):
+      while gap == i:
+        yield fact
+        gap, fact = next(told, (-1, []))
+      yield sentence
+    yield ending
+
+  def _background(
+    self, rng: np.random.Generator, room: int
+  ) -> Iterator[Sequence[int]]:
+    """Sentences until the next one does not fit."""
+    if self.background:
+      books = self._sentences_of_books
+      first = int(rng.integers(len(books)))
+      sentences = itertools.chain(books[first:], itertools.cycle(books))
+    else:
+      sentences = map(self._encode, background.invented(rng))
+    for sentence in sentences:
+      room -= len(sentence)
+      if room < 0:
+        return
+      yield sentence
+
+
+def _generator(
+  seed: int, split: int, step: int, index: int, stream: int
+) -> np.random.Generator:
+  key = np.array([len(SPLITS) * seed + split, (step << 32) + index], np.uint64)
+  counter = np.array([0, 0, 0, stream], np.uint64)
+  return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -1,0 +1,106 @@
+"""From text to token ids: a fixed list of words, or a tokenizer's file."""
+
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from reasoning_depth.tasks import babi, background
+
+
+class Vocabulary(Protocol):
+  """Maps text to ids below `size`; special tokens come after."""
+
+  size: int
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text; raises ValueError for what it has no id for."""
+    ...
+
+
+class Words:
+  """Lower-case words and punctuation, each with an id.
+
+  Attributes:
+    size: number of ids.
+  """
+
+  def __init__(self, words: Iterable[str]):
+    self._ids = {w: i for i, w in enumerate(sorted(set(words)))}
+    self.size = len(self._ids)
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text.
+
+    Raises:
+      ValueError: naming the first word that is not in the list.
+    """
+    ids = self._ids
+    try:
+      return [ids[w] for w in text.split()]  # as invented text is written
+    except KeyError:
+      pass
+    try:
+      return [ids[w] for w in split(text)]
+    except KeyError as error:
+      raise ValueError(
+        f'{error} is not among the {self.size} words of the vocabulary; '
+        'tokenizer=FILE takes other text'
+      ) from None
+
+
+def split(text: str) -> list[str]:
+  """Lower-case words and marks of punctuation."""
+  return re.findall(r'\w+|[^\w\s]', text.lower())
+
+
+def words_of_stories() -> set[str]:
+  """Every word and mark that a story or its background can have."""
+  texts = [
+    *itertools.chain(*babi.VERBS.values(), *babi.PEOPLE.values(), *babi.AXES),
+    *babi.PLACES, *babi.OBJECTS, *babi.FRAMES,
+  ]  # fmt: skip
+  words = {w for text in texts for w in split(text)}
+  return words | background.invented_words()
+
+
+class FromFile:
+  """A tokenizer of the `tokenizers` library, read from its JSON file.
+
+  Attributes:
+    size: number of ids.
+  """
+
+  def __init__(self, path: str):
+    try:
+      import tokenizers  # only here: it is an extra
+    except ImportError:
+      raise ValueError(
+        f'tokenizer={path}: needs the package tokenizers; pip install '
+        "'reasoning_depth[text]', or tokenizer='' for whole words"
+      ) from None
+    try:
+      self._tokenizer = tokenizers.Tokenizer.from_file(path)
+    except Exception as error:  # the library raises no narrower kind
+      raise ValueError(
+        f'tokenizer={path}: not a tokenizers JSON file ({error})'
+      ) from None
+    self._path = path
+    self.size = self._tokenizer.get_vocab_size()
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text, without special tokens.
+
+    Raises:
+      ValueError: where the tokenizer has no id for a part of it.
+    """
+    error = ''
+    try:
+      ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+    except Exception as raised:  # the library raises no narrower kind
+      ids, error = [], f' ({raised})'
+    if text.strip() and not ids:
+      raise ValueError(
+        f'tokenizer={self._path}: cannot say {text.strip()!r}{error}'
+      )
+    return ids

@@ -1,0 +1,153 @@
+import collections
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs import association as config
+from reasoning_depth import tasks
+from reasoning_depth.tasks import association
+from reasoning_depth.training import curriculum, experiment
+
+
+def read(task, batch):
+  """Pairs shown, key asked and value expected of each sample, from tokens."""
+  K, V, S = task.key_length, task.value_length, task.symbols
+  for tokens, targets, weights in zip(
+    *map(np.asarray, (batch.inputs, batch.targets, batch.weights)), strict=True
+  ):
+    rows = tokens.reshape(-1, K + V + 2)
+    marks = rows[:, [K, -1]].tolist()
+    assert marks == [[S, S + 2]] * (len(rows) - 1) + [[S + 1, S + 2]]
+    symbols = np.delete(rows, [K, K + V + 1], axis=1)
+    assert symbols.min() >= 0 and symbols.max() < S
+    np.testing.assert_array_equal(targets, [*tokens[1:], S + 3])
+    answer = targets[weights == 1]
+    assert weights.sum() == V
+    # The first answer is predicted from GEN.
+    assert tokens[np.flatnonzero(weights)[0]] == S + 1
+    pairs = [(tuple(r[:K]), tuple(r[K:])) for r in symbols.tolist()]
+    yield pairs[:-1], pairs[-1][0], tuple(answer.tolist())
+
+
+def draw(task, seed=0, batch_size=4, split='train'):
+  return jax.jit(lambda k: task.sample(k, batch_size, split))(
+    jax.random.key(seed)
+  )
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+  variant=st.sampled_from(association.VARIANTS),
+  num_pairs=st.integers(1, 9),
+  key_length=st.integers(1, 12),
+  value_length=st.integers(1, 3),
+  symbols=st.sampled_from([9, 16, 100]),
+  seed=st.integers(0, 2**31 - 1),
+)
+def test_answers_follow_from_the_pairs_shown(seed, **fields):
+  task = tasks.make({'name': 'association', **fields})
+  batch = draw(task, seed)
+  assert batch.inputs.shape == (4, task.length)
+  assert batch.group.tolist() == [task.num_pairs] * 4
+  assert int(batch.inputs.max()) < task.vocab_size
+  for pairs, asked, answer in read(task, batch):
+    assert dict(pairs)[asked] == answer  # the last one of a key
+    if task.variant == 'remember':
+      assert len({key for key, _ in pairs}) == len(pairs)
+
+
+def test_every_key_there_is_can_be_shown():
+  task = association.Association(num_pairs=64, key_length=3, symbols=4)
+  for pairs, _, _ in read(task, draw(task)):
+    assert {k for k, _ in pairs} == set(itertools.product(range(4), repeat=3))
+
+
+def test_keys_are_distinct_in_large_numbers():
+  task = association.Association(num_pairs=2000, key_length=3)
+  for pairs, _, _ in read(task, draw(task, batch_size=2)):
+    assert len({k for k, _ in pairs}) == 2000
+
+
+def test_drawing_without_replacement_is_uniform():
+  drawn = np.asarray(association.distinct(jax.random.key(0), 12_000, 3, 4))
+  counts = collections.Counter(map(tuple, drawn.tolist()))
+  assert counts.keys() == set(itertools.permutations(range(4), 3))
+  # 24 arrangements of 500 each; six standard deviations.
+  assert max(abs(n - 500) for n in counts.values()) < 6 * 500**0.5
+
+
+def test_rewrite_asks_for_each_different_key_equally():
+  task = association.Association('rewrite', 3, key_length=1, symbols=2)
+  twice = [0, 0]  # asked for the key shown once, twice
+  for pairs, asked, _ in read(task, draw(task, batch_size=4000)):
+    count = [key for key, _ in pairs].count(asked)
+    if count < 3:
+      twice[count - 1] += 1
+  assert abs(twice[0] - twice[1]) < 6 * sum(twice) ** 0.5
+
+
+def test_splits_and_keys_differ_and_repeat():
+  task = association.Association(num_pairs=5)
+  batches = [
+    np.asarray(draw(task, seed, split=split).inputs)
+    for seed in (0, 1) for split in association.SPLITS
+  ]  # fmt: skip
+  for a, b in itertools.combinations(batches, 2):
+    assert not np.array_equal(a, b)
+  np.testing.assert_array_equal(batches[0], draw(task).inputs)
+  with pytest.raises(ValueError, match="split='dev': allowed are train"):
+    task.sample(jax.random.key(0), 1, 'dev')
+
+
+@pytest.mark.parametrize(
+  'fields,message',
+  [
+    ({'variant': 'forget'}, "variant='forget': allowed are remember, rewrite"),
+    ({'num_pairs': 0}, 'num_pairs=0: at least 1'),
+    ({'key_length': 0}, 'key_length=0: at least 1'),
+    ({'value_length': -1}, 'value_length=-1: at least 1'),
+    ({'symbols': 1}, 'symbols=1: allowed are 2 to'),
+    (
+      {'num_pairs': 17, 'key_length': 1},
+      'num_pairs=17: .* key_length=1 and symbols=16 allow 16',
+    ),
+  ],
+)
+def test_bad_fields_are_named(fields, message):
+  with pytest.raises(ValueError, match=message):
+    association.Association(**fields)
+
+
+@pytest.mark.parametrize('words', ['', 'task=rewrite', 'cpu', 'smoke', 'gpu'])
+def test_config_builds_at_every_stage(words):
+  c = config.get_config(words)
+  c.mesh.data = 1
+  curriculum.check(c)
+  exp = experiment.build(c)
+  model, stages = exp.model, curriculum.num_stages(c)
+  assert model.segment_length == model.stride == exp.task.block
+  pairs = [curriculum.at_stage(exp, i).task.num_pairs for i in range(stages)]
+  most = {'task=rewrite': 50, 'cpu': 10, 'smoke': 2}.get(words, 200)
+  assert pairs == [n for n in config.STAGES if n <= most]
+
+
+def test_the_default_has_about_half_a_million_parameters():
+  c = config.get_config()
+  c.mesh.data = 1
+  exp = experiment.build(c)
+  tokens = np.zeros((1, 2 * exp.task.block), np.int32)
+  shapes = jax.eval_shape(exp.model.init, jax.random.key(0), tokens)
+  count = sum(x.size for x in jax.tree.leaves(shapes))
+  assert 450_000 < count < 550_000
+
+
+@pytest.mark.parametrize('word', ['k=2', 'layout=masked', 'curriculum'])
+def test_words_of_other_configs_are_refused(word):
+  with pytest.raises(ValueError, match='not of configs/association.py'):
+    config.get_config(word)
+  with pytest.raises(ValueError, match='word task=o_s: allowed are remember'):
+    config.get_config('task=o_s')

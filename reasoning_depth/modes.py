@@ -58,10 +58,13 @@ def replay(
   current = resume.restore(exp, folder, divergence.FOLDER)
   at = int(current.step)
   exp = curriculum.at_stage(exp, int(current.stage))
-  metrics = divergence.replay(exp, current, loop.train_step(exp))
-  outcome = 'finite' if metrics.finite[0] else 'not finite'
-  loss = metrics.sums.loss[0] / metrics.sums.weight[0]
-  print(f'step {at}: {outcome}, loss {loss}, gradient norm', *metrics.grad_norm)
+  _, metrics = loop.compile_dispatch(exp, current, num_steps=1)(current)
+  metrics = jax.tree.map(lambda x: x[0], jax.device_get(metrics))
+  print(
+    f'step {at}: {"finite" if metrics.finite else "not finite"}, loss '
+    f'{metrics.sums.loss / metrics.sums.weight}, gradient norm '
+    f'{metrics.grad_norm}'
+  )
 
 
 MODES = {'train': train, 'evaluate': evaluate, 'replay': replay}

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -319,7 +318,6 @@ def time_of_saves(folder: pathlib.Path, rounds: int = 10) -> dict[str, Any]:
   """Seconds that saving the state of the full transformer takes."""
   config = configuration.load(str(ROOT / 'configs/transformer.py'))
   exp = experiment.build(config)
-  shutil.rmtree(folder, ignore_errors=True)
   _fresh(folder)
   store = checkpoint.Checkpoints(folder, checkpoint.Keep(newest=2))
   state = resume.restore_or_init(exp, store)

@@ -65,12 +65,12 @@ def measure(
   c.model.update(num_layers=a.layers, width=a.width, num_heads=a.heads,
                  mlp_width=4 * a.width, unroll=a.layers)  # fmt: skip
   # All is unrolled, since XLA counts the body of a loop once.
-  c.train.update(steps_per_dispatch=1, batch_size=a.batch * count)
+  c.train.batch_size = a.batch * count
   c.eval.batch_size = a.batch * count
   c.mesh.update(data=count, parameters=parameters)
   exp = experiment.build(c)
   shapes = resume.abstract(*resume.layout(exp))
-  compiled = loop.compile_dispatch(exp, shapes)
+  compiled = loop.compile_dispatch(exp, shapes, num_steps=1)
   memory = compiled.memory_analysis()
   held = sum(_bytes_on_device(x) for x in jax.tree.leaves(shapes))
   return {

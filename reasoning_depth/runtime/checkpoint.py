@@ -93,7 +93,7 @@ class Checkpoints:
   def save(
     self, step: int, state: Any, metrics: Mapping[str, float] | None = None
   ) -> None:
-    """Saves in the background; a step that is already there is left alone.
+    """Saves in the background, unless the step was the last to be saved.
 
     What goes wrong is told on stderr, then or at the next `save` or `wait`.
 
@@ -212,8 +212,8 @@ class Checkpoints:
       partial = self._at(step, '.partial')
       facts = {'step': step, 'config': self._digest(), 'metrics': metrics}
       manifest.write(partial, facts)
+      manifest.verify(partial)
       partial.rename(self._at(step))
-      manifest.verify(self._at(step))
       found = {s: self._metrics(s) for s in self.steps}
       for spare in self._keep.spare(found):
         self._delete(self._at(spare))

@@ -23,11 +23,8 @@ def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
   """
   sums = {str(p.relative_to(folder)): _sum(p) for p in _files(folder)}
   text = _text({'format': FORMAT, **facts, 'files': sums})
-  with (folder / NAME).open('w') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  for place in [folder, *(p for p in folder.rglob('*') if p.is_dir())]:
+  (folder / NAME).write_text(text)
+  for place in [*folder.rglob('*'), folder]:
     descriptor = os.open(place, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -76,7 +73,6 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _sum(path: pathlib.Path) -> str:
   with path.open('rb') as file:
-    os.fsync(file.fileno())
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 

@@ -1,7 +1,6 @@
 """Keeps the state before a step that was not finite, to make the step again."""
 
 import pathlib
-from typing import Any
 
 import jax
 
@@ -39,17 +38,6 @@ def keep(
   }
   writer.write_json(folder / FOLDER / f'{at}.json', facts)
   saves = checkpoint.Checkpoints(folder, checkpoint.Keep(), name=FOLDER)
-  saves.save(at, current)
+  if at not in saves.steps:  # the run has not diverged there before
+    saves.save(at, current)
   saves.close()
-
-
-def replay(
-  exp: experiment.Experiment,
-  current: state.TrainState,
-  train_step: Any,
-) -> step.StepMetrics:
-  """Makes the step that follows a state, alone."""
-  dispatch = step.make_dispatch(
-    train_step, experiment.sampler(exp), state.data_key(exp.config.seed), 1
-  )
-  return jax.device_get(jax.jit(dispatch)(current)[1])

@@ -172,7 +172,9 @@ class _Stage:
     self._whole, self.index = exp, int(current.stage)
     self._start = int(current.stage_start)
     exp = curriculum.at_stage(exp, self.index)
-    self.dispatch = compile_dispatch(exp, current)
+    self.dispatch = compile_dispatch(
+      exp, current, exp.config.train.steps_per_dispatch
+    )
     parameters = parameter_overview.count_parameters(current.params)
     name = ''
     if curriculum.num_stages(exp.config) > 1:
@@ -206,7 +208,7 @@ class _Stage:
     )
 
 
-def train_step(exp: experiment.Experiment) -> Callable[..., Any]:
+def _train_step(exp: experiment.Experiment) -> Callable[..., Any]:
   """The step of the run's method, as `step.make_train_step` makes it."""
   config = exp.config.train
   make = step.make_train_step
@@ -218,18 +220,18 @@ def train_step(exp: experiment.Experiment) -> Callable[..., Any]:
 
 
 def compile_dispatch(
-  exp: experiment.Experiment, current: state.TrainState
+  exp: experiment.Experiment, current: state.TrainState, num_steps: int
 ) -> jax.stages.Compiled:
-  """Compiles the whole training computation, once.
+  """Compiles so many steps of training as one computation.
 
   What comes back takes a state of these shapes and shardings and can never
   compile again.
   """
   dispatch = step.make_dispatch(
-    train_step(exp),
+    _train_step(exp),
     experiment.sampler(exp),
     state.data_key(exp.config.seed),
-    exp.config.train.steps_per_dispatch,
+    num_steps,
   )
   where = jax.tree.map(lambda x: x.sharding, current)
   with jax.set_mesh(exp.mesh):

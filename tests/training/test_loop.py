@@ -116,6 +116,10 @@ def test_a_step_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, capsys):
   assert int(before.step) == 3
   for leaf in jax.tree.leaves(jax.device_get(before)):
     assert np.all(np.isfinite(leaf))
+  # The same command comes to the same step, and finds its state kept.
+  with pytest.raises(reporting.Diverged, match='^step 3: '):
+    loop.train(exp, folder)
+  assert 'could not be saved' not in capsys.readouterr().err
   # The step can be made again, alone.
   modes.replay(exp.config, folder, [])
   assert 'step 3: not finite, loss nan' in capsys.readouterr().out

@@ -38,7 +38,7 @@ def steps(exp, tmp_path):
   store = resume.checkpoint.Checkpoints(tmp_path)
   first = resume.restore_or_init(exp, store)
   store.close()
-  return loop.compile_dispatch(exp, first)(first)
+  return loop.compile_dispatch(exp, first, num_steps=2)(first)
 
 
 @functools.cache

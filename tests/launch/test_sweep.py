@@ -105,7 +105,9 @@ def test_runs_that_others_start_from_come_first(tmp_path):
   folder = [f'--config.train.init_from={start.folder}']
   assert [list(c.command[5:]) for c in (start, *rest)] == [[], folder, folder]
   sweep.sweep(f, fake_run({1: 1.0, 2: 0.5, 3: 0.5}))
-  assert '| gptneox+grpo | – | 0.500 | 0.500 |' in sweep.table(f)
+  text = sweep.table(f)
+  assert '| gptneox+grpo | – | 0.500 | 0.500 |' in text
+  assert len(text.splitlines()) == 3  # two of the head, and no start
 
 
 def test_flags_for_main_come_last(tmp_path):

@@ -188,6 +188,7 @@ def backbone() -> ml_collections.ConfigDict:
   m.mlp = 'gelu'  # or swiglu
   m.mixer = 'attention'  # or mlp (over positions; masked layout)
   m.zero_out = False  # what is added to the residual starts at zero
+  m.tied = False  # the read-out is the token embedding, transposed
   m.dtype = 'float32'  # or bfloat16, of the computation
   m.remat = 'none'  # or full, dots: what the backward pass recomputes
   m.attention = 'xla'  # or cudnn

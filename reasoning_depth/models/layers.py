@@ -58,6 +58,7 @@ class Backbone:
     mixer: what mixes positions: 'attention', or 'mlp', which mixes a sequence
       of one fixed length by an MLP over positions (2105.01601).
     zero_out: whether what is added to the residual starts at zero.
+    tied: whether the read-out is the token embedding, transposed.
     max_length: tokens that learned positions are made for; 0 for the input's.
   """
 
@@ -78,6 +79,7 @@ class Backbone:
   mlp: str = 'gelu'
   mixer: str = 'attention'
   zero_out: bool = False
+  tied: bool = False
   max_length: int = 0
 
 

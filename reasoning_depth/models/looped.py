@@ -223,7 +223,7 @@ class Looped(nn.Module):
   def _answer(self, s):
     if self.recurrence.coda:
       s, _, _ = self.coda(s)
-    return self.read_out(s)
+    return self.read_out(s, self.embedding.table())
 
   def _embedded_answer(self, s):
     weights = jax.nn.softmax(self._answer(s))

@@ -105,9 +105,10 @@ class SegmentModel(nn.Module, kw_only=True):
     S, B, _ = parts.shape
     if before is None:
       before = self.first_memory(B)
-    x = transformer.Embedding(self.config, self.vocab_size, name='embedding')(
-      parts
+    embedding = transformer.Embedding(
+      self.config, self.vocab_size, name='embedding'
     )
+    x = embedding(parts)
     module, arguments = self.segment()
     after, (x, usage) = nn.scan(
       module,
@@ -117,4 +118,5 @@ class SegmentModel(nn.Module, kw_only=True):
     )(
       *arguments, depth or self.adaptive.max_steps, name='segment'
     )(before, (x, np.asarray(segments.cuts(S, self.truncate))))
-    return before, after, self.read_out()(select(x)), usage
+    logits = self.read_out()(select(x), embedding.table())
+    return before, after, logits, usage

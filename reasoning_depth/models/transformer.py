@@ -46,6 +46,15 @@ class Embedding(nn.Module):
       x = x + jax.lax.dynamic_slice_in_dim(table, position, tokens.shape[-1])
     return x.astype(c.dtype)
 
+  def table(self) -> jax.Array | None:
+    """What a tied read-out reads with, [V, D]; None where it is not tied.
+
+    There once tokens have been embedded.
+    """
+    if not self.config.tied:
+      return None
+    return self.get_variable('params', 'tokens')['embedding']
+
 
 class ReadOut(nn.Module):
   """Final norm and projection to logits.
@@ -59,13 +68,21 @@ class ReadOut(nn.Module):
   norm: str = 'layer'
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[..., L, D] to float32 [..., L, V]."""
+  def __call__(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
+    """[..., L, D] to float32 [..., L, V].
+
+    Args:
+      x: hidden states.
+      table: [V, D] of tied embeddings, or None for a projection of its own.
+    """
     shape = x.shape
     x = x.reshape(-1, shape[-1])
     if self.norm != 'none':
       x = layers.make_norm(self.norm, 'norm')(x)
-    x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
+    if table is None:
+      x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
+    else:
+      x = x @ table.T.astype(x.dtype)
     return x.reshape(*shape[:-1], -1).astype(jnp.float32)
 
 
@@ -209,11 +226,13 @@ class Transformer(nn.Module):
   def _run(self, tokens, state, depth):
     c = self.config
     position, states = (0, None) if state is None else state
-    x = Embedding(c, self.vocab_size, name='embedding')(tokens, position)
+    embedding = Embedding(c, self.vocab_size, name='embedding')
+    x = embedding(tokens, position)
     x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
       x, states, depth
     )
-    logits = ReadOut(self.vocab_size, c.norm, name='read_out')(x)
+    read_out = ReadOut(self.vocab_size, c.norm, name='read_out')
+    logits = read_out(x, embedding.table())
     state = None if state is None else (position + tokens.shape[1], states)
     return output(logits, self.adaptive, usage), state
 

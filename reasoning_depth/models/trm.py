@@ -173,7 +173,7 @@ class TRM(nn.Module):
       )(self, latents, None)
       latents = jax.tree.map(jax.lax.stop_gradient, latents)
     latents = self._cycle(x, latents)
-    logits = self.read_out(latents.answer)
+    logits = self.read_out(latents.answer, self.embedding.table())
     halt = self.halting(latents.answer[:, 0].astype(jnp.float32))[:, 0]
     return jax.tree.map(jax.lax.stop_gradient, latents), logits, halt
 

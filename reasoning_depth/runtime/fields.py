@@ -106,6 +106,7 @@ EVERY = {
     mlp=_word(),
     mixer=_word(),
     zero_out=_TRUTH,
+    tied=_TRUTH,
     dtype=_word(),
     remat=_word(),
     attention=_word(),

@@ -179,7 +179,9 @@ class Looped(nn.Module):
       counts = jnp.arange(most)
     first = len(counts) - covered if covered < most else -1
     cuts = jnp.arange(len(counts)) == first
-    s, latents = self._with_gradient(s, e, counts, cuts, loops)
+    s, latents = self._with_gradient(
+      s, e, counts, cuts, loops if draws else None
+    )
     every = None
     if r.read_every:
       every = self._answer(latents.reshape(-1, *s.shape[1:]))
@@ -250,23 +252,31 @@ class Looped(nn.Module):
     return jax.lax.stop_gradient(s)
 
   def _with_gradient(self, s, e, counts, cuts, loops):
-    """The last loops, as a scan; those past the number drawn are skipped."""
+    """The last loops, as a scan; those past a number drawn are skipped."""
     if self.is_initializing():
       return s, jnp.broadcast_to(s, (len(counts), *s.shape))
 
     def body(mdl, s, loop):
       n, cut = loop
       s = jnp.where(cut, jax.lax.stop_gradient(s), s)
-      s = nn.cond(
-        n < loops,
-        lambda mdl, s: mdl._loop(s, e, n),
-        lambda mdl, s: s,
-        mdl,
-        s,
-      )
+      if loops is None:
+        s = mdl._loop(s, e, n)
+      else:
+        s = nn.cond(
+          n < loops,
+          lambda mdl, s: mdl._loop(s, e, n),
+          lambda mdl, s: s,
+          mdl,
+          s,
+        )
       return s, s
 
+    # As layers are, but for a number of loops asked at inference.
+    unroll = self.config.unroll > 1 and len(counts) <= self.recurrence.most
     scan: Any = nn.scan(
-      body, variable_broadcast='params', split_rngs={'params': False}
+      body,
+      variable_broadcast='params',
+      split_rngs={'params': False},
+      unroll=len(counts) if unroll and loops is None else 1,
     )
     return scan(self, s, (counts, cuts))

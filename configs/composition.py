@@ -48,8 +48,8 @@ def task() -> ml_collections.ConfigDict:
 
 SIZES = {
   'cpu': {
-    'num_entities': 60, 'num_relations': 12, 'out_degree': 8, 'ratio': 4.0,
-    'held_out': 400,
+    'num_entities': 100, 'num_relations': 20, 'out_degree': 12,
+    'ood_degree': 2, 'ratio': 9.0, 'held_out': 400,
   },
   'smoke': {
     'num_entities': 12, 'num_relations': 6, 'out_degree': 4, 'ratio': 1.5,
@@ -68,6 +68,7 @@ def model(positions: str) -> ml_collections.ConfigDict:
   m.mlp_width = 3_072
   m.positions = positions
   m.parallel_residual = False
+  m.tied = True
   m.recurrence = looped.recurrence()
   m.recurrence.inject = 'none'
   m.recurrence.initial = 'embedding'
@@ -84,12 +85,15 @@ def full(c: ml_collections.ConfigDict) -> None:
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.num_layers = 2
   c.model.num_heads = 4
-  c.model.positions = 'learned'
-  c.train.num_steps = 20_000
+  c.model.positions = 'rotary'
+  c.model.recurrence.update(
+    inject='add', initial='zeros', carry='answer', draw='fixed', mean=2, least=1
+  )
+  c.train.num_steps = 6_000
   c.train.batch_size = 512
-  c.train.learning_rate = 1e-3
+  c.train.learning_rate = 2e-3
   c.train.schedule = 'constant'
-  c.train.weight_decay = 0.1
+  c.train.weight_decay = 0.3
   c.eval.every = c.checkpoint.every = 500
   c.eval.validation_samples = 768
 

@@ -182,8 +182,11 @@ def backbone() -> ml_collections.ConfigDict:
   m.mlp_width = 512  # hidden units
   m.positions = 'rotary'  # or lattice, relative, learned, none
   m.rotary_fraction = 0.25  # of the head width
+  m.num_kv_heads = 0  # heads of keys and values; 0 for as many
+  m.bias = True  # attention and MLP add biases
   m.parallel_residual = True  # attention and MLP read the same input
   m.norm = 'layer'  # or rms
+  m.norm_epsilon = 1e-5  # added to the variance
   m.norm_place = 'pre'  # or sandwich, post
   m.mlp = 'gelu'  # or swiglu
   m.mixer = 'attention'  # or mlp (over positions; masked layout)

@@ -125,7 +125,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.num_steps = 40_000  # updates
   c.train.batch_size = 256  # samples an update, over all devices
   c.train.method = 'supervised'  # or grpo
-  c.train.init_from = ''  # run folder to take parameters from; '' for none
+  c.train.init_from = ''  # run folder or checkpoint to begin from; '': none
   c.train.loss = 'softmax'  # or stablemax
   c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
   c.train.accumulate = 1  # parts a batch goes through in
@@ -196,6 +196,18 @@ def backbone() -> ml_collections.ConfigDict:
   m.remat = 'none'  # or full, dots: what the backward pass recomputes
   m.attention = 'xla'  # or cudnn
   m.unroll = 0  # layers unrolled in the scan; 0 by platform
+  return m
+
+
+def rotary() -> ml_collections.ConfigDict:
+  """How fast rotary positions turn, where a config says it."""
+  m = ml_collections.ConfigDict()
+  m.base = 10_000.0  # of the frequencies
+  m.scaling = 'none'  # or linear, llama3: past the length trained on
+  m.factor = 1.0  # by which scaled frequencies fall
+  m.low = 1.0  # of llama3: waves above length/low fall by the whole factor
+  m.high = 4.0  # of llama3: waves below length/high stay
+  m.length = 8_192  # tokens trained on before scaling
   return m
 
 

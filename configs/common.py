@@ -1,7 +1,7 @@
 """What all configs share: defaults, words after the colon, the smoke form."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_collections
 
@@ -28,8 +28,12 @@ def at_full_size(arg: str) -> bool:
   return not parse_arg(arg).keys() & {'smoke', 'cpu'}
 
 
-def parse_arg(arg: str) -> dict[str, str]:
+def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
   """Parses `word,word,name=value`, strictly.
+
+  Args:
+    arg: the words.
+    own: flags that one config has besides.
 
   Returns:
     flags as {'smoke': ''}, values as {'k': '2'}.
@@ -37,13 +41,13 @@ def parse_arg(arg: str) -> dict[str, str]:
   Raises:
     ValueError: for a word that is not known, naming the nearest one.
   """
-  words = {}
+  words, flags = {}, (*FLAGS, *own)
   for word in filter(None, arg.split(',')):
     name, equals, value = word.partition('=')
-    known = VALUES if equals else FLAGS
+    known = VALUES if equals else flags
     if name not in known or (equals and not value):
-      allowed = [*FLAGS, *(f'{v}=…' for v in VALUES)]
-      near = difflib.get_close_matches(name, [*FLAGS, *VALUES], 1, 0.5)
+      allowed = [*flags, *(f'{v}=…' for v in VALUES)]
+      near = difflib.get_close_matches(name, [*flags, *VALUES], 1, 0.5)
       hint = f'; did you mean {near[0]!r}?' if near else ''
       raise ValueError(
         f'word {word!r} after the colon: allowed are {", ".join(allowed)}{hint}'

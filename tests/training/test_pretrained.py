@@ -11,6 +11,7 @@ import pytest
 
 from configs import armt as armt_config
 from configs import common
+from configs import llama as llama_config
 from configs import transformer as transformer_config
 from reasoning_depth import models
 from reasoning_depth.exchange import archive, huggingface
@@ -271,3 +272,29 @@ def test_a_run_begins_from_a_checkpoint(tmp_path):
   (tmp_path / 'config.json').write_text('{}')
   with pytest.raises(ValueError, match='config.train.init_from=.*model_type'):
     resume.restore_or_init(exp, types.SimpleNamespace(restore=lambda _: None))
+
+
+@pytest.mark.parametrize(
+  'words, vocab_size, count',
+  [  # of the checkpoints that the sizes are named after
+    ('160m', 32_000, 162_417_408),
+    ('1b', 128_256, 1_235_814_400),
+    ('3b', 128_256, 3_212_749_824),
+    ('8b', 128_256, 8_030_261_248),
+  ],
+)
+def test_sizes_are_those_of_the_checkpoints(words, vocab_size, count):
+  task = types.SimpleNamespace(**vars(TASK) | {'vocab_size': vocab_size})
+  model = models.make(llama_config.get_config(words).model, task)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS)
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == count
+  c = llama_config.get_config(f'{words},armt,smoke,k=1')
+  c.mesh.data = 1
+  assert type(experiment.build(c).model).__name__ == 'ARMT'
+
+
+def test_words_of_llama():
+  with pytest.raises(ValueError, match='words 1b, 3b: allowed is one size'):
+    llama_config.get_config('1b,3b')
+  with pytest.raises(ValueError, match="did you mean '160m'"):
+    llama_config.get_config('160')

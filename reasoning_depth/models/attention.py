@@ -22,7 +22,7 @@ _MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
 @dataclasses.dataclass(frozen=True)
 class Rotary:
-  """How fast rotary positions turn; its use past the length trained on.
+  """How fast rotary positions turn.
 
   Attributes:
     base: of the frequencies; the slowest pair turns about this much slower than

@@ -1,7 +1,7 @@
 """What all configs share: defaults, words after the colon, the smoke form."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_collections
 
@@ -28,8 +28,12 @@ def at_full_size(arg: str) -> bool:
   return not parse_arg(arg).keys() & {'smoke', 'cpu'}
 
 
-def parse_arg(arg: str) -> dict[str, str]:
+def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
   """Parses `word,word,name=value`, strictly.
+
+  Args:
+    arg: the words.
+    own: flags that one config has besides.
 
   Returns:
     flags as {'smoke': ''}, values as {'k': '2'}.
@@ -37,13 +41,13 @@ def parse_arg(arg: str) -> dict[str, str]:
   Raises:
     ValueError: for a word that is not known, naming the nearest one.
   """
-  words = {}
+  words, flags = {}, (*FLAGS, *own)
   for word in filter(None, arg.split(',')):
     name, equals, value = word.partition('=')
-    known = VALUES if equals else FLAGS
+    known = VALUES if equals else flags
     if name not in known or (equals and not value):
-      allowed = [*FLAGS, *(f'{v}=…' for v in VALUES)]
-      near = difflib.get_close_matches(name, [*FLAGS, *VALUES], 1, 0.5)
+      allowed = [*flags, *(f'{v}=…' for v in VALUES)]
+      near = difflib.get_close_matches(name, [*flags, *VALUES], 1, 0.5)
       hint = f'; did you mean {near[0]!r}?' if near else ''
       raise ValueError(
         f'word {word!r} after the colon: allowed are {", ".join(allowed)}{hint}'
@@ -125,7 +129,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.num_steps = 40_000  # updates
   c.train.batch_size = 256  # samples an update, over all devices
   c.train.method = 'supervised'  # or grpo
-  c.train.init_from = ''  # run folder to take parameters from; '' for none
+  c.train.init_from = ''  # run folder or checkpoint to begin from; '': none
   c.train.loss = 'softmax'  # or stablemax
   c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
   c.train.accumulate = 1  # parts a batch goes through in
@@ -182,8 +186,11 @@ def backbone() -> ml_collections.ConfigDict:
   m.mlp_width = 512  # hidden units
   m.positions = 'rotary'  # or lattice, relative, learned, none
   m.rotary_fraction = 0.25  # of the head width
+  m.num_kv_heads = 0  # heads of keys and values; 0 for as many
+  m.bias = True  # attention and MLP add biases
   m.parallel_residual = True  # attention and MLP read the same input
   m.norm = 'layer'  # or rms
+  m.norm_epsilon = 1e-5  # added to the variance
   m.norm_place = 'pre'  # or sandwich, post
   m.mlp = 'gelu'  # or swiglu
   m.mixer = 'attention'  # or mlp (over positions; masked layout)
@@ -193,6 +200,18 @@ def backbone() -> ml_collections.ConfigDict:
   m.remat = 'none'  # or full, dots: what the backward pass recomputes
   m.attention = 'xla'  # or cudnn
   m.unroll = 0  # layers unrolled in the scan; 0 by platform
+  return m
+
+
+def rotary() -> ml_collections.ConfigDict:
+  """How fast rotary positions turn, where a config says it."""
+  m = ml_collections.ConfigDict()
+  m.base = 10_000.0  # of the frequencies
+  m.scaling = 'none'  # or linear, llama3: past the length trained on
+  m.factor = 1.0  # by which scaled frequencies fall
+  m.low = 1.0  # of llama3: waves above length/low fall by the whole factor
+  m.high = 4.0  # of llama3: waves below length/high stay
+  m.length = 8_192  # tokens trained on before scaling
   return m
 
 

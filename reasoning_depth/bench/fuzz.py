@@ -18,12 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from reasoning_depth.bench import timing
+from reasoning_depth.exchange import archive
 from reasoning_depth.report import lines, pictures, records, runs, tables
 from reasoning_depth.runtime import configuration, manifest
-from reasoning_depth.training import curriculum, experiment
+from reasoning_depth.training import curriculum, experiment, pretrained
 
 HANG = 5.0  # seconds after which an input counts as a hang
 OUTCOMES = ('accepted', 'refused', 'tracebacks', 'hangs')
@@ -180,6 +182,29 @@ def _manifest(folder: pathlib.Path) -> Reader:
   return Reader([(folder / manifest.NAME).read_bytes()], read)
 
 
+def _checkpoint(name: str, folder: pathlib.Path) -> Reader:
+  """A file of a public checkpoint."""
+  config = configuration.load(f'{_CONFIGS}/llama.py:smoke')
+  config.mesh.data = 1
+  exp = experiment.build(config)
+  shapes = jax.eval_shape(
+    exp.model.init, jax.random.key(0), np.zeros((1, exp.task.length), int)
+  )
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes['params'])
+  pretrained.save(exp.model, zeros, folder)
+  if name == archive.INDEX:
+    # A file of another name, so that the index is what is read.
+    listed = dict.fromkeys(archive.contents(folder), 'x.safetensors')
+    (folder / archive.WHOLE).rename(folder / 'x.safetensors')
+    archive.write_json(folder / name, {'weight_map': listed})
+
+  def read(data):
+    (folder / name).write_bytes(data)
+    pretrained.params(exp.model, zeros, folder)
+
+  return Reader([(folder / name).read_bytes()], read)
+
+
 def _run_folder(name: str, folder: pathlib.Path) -> Reader:
   """A file of a run folder, as the report reads it."""
   for path, text in _run_files().items():
@@ -249,6 +274,10 @@ READERS: dict[str, Callable[[pathlib.Path], Reader]] = {
   'config and words': _configs,
   'resumed config.json': _config_json,
   'manifest.json': _manifest,
+  **{
+    f'checkpoint {n}': functools.partial(_checkpoint, n)
+    for n in ('config.json', archive.WHOLE, archive.INDEX)
+  },
   **{f'reported {n}': functools.partial(_run_folder, n) for n in _run_files()},
 }
 

@@ -45,6 +45,8 @@ def _backbone(
   names = layers.Backbone.__dataclass_fields__.keys() - {'row', 'max_length'}
   fields = {name: config[name] for name in names if name in config}
   _choose('dtype', fields['dtype'], layers.DTYPES)
+  if 'rotary' in config:
+    fields['rotary'] = _rotary(config['rotary'])
   fields['dtype'] = layers.DTYPES[fields['dtype']]
   for field, allowed in (
     ('positions', layers.POSITIONS),
@@ -74,6 +76,11 @@ def _backbone(
       f'width={config["width"]}: must be a multiple of '
       f'num_heads={config["num_heads"]}'
     )
+  if config['num_kv_heads'] and config['num_heads'] % config['num_kv_heads']:
+    raise ValueError(
+      f'num_kv_heads={config["num_kv_heads"]}: must divide '
+      f'num_heads={config["num_heads"]} (0 for as many)'
+    )
   fields['unroll'] = _unroll('unroll', config, config['num_layers'])
   backbone = layers.Backbone(
     row=task.block, max_length=task.length if whole else 0, **fields
@@ -86,6 +93,15 @@ def _backbone(
   if backbone.mixer == 'mlp' and task.causal:
     raise ValueError('mixer=mlp: sees all positions; needs task.layout=masked')
   return backbone
+
+
+def _rotary(config: Mapping[str, Any]) -> attention.Rotary:
+  _choose('rotary.scaling', config['scaling'], attention.SCALINGS)
+  if config['low'] >= config['high']:
+    raise ValueError(
+      f'rotary.low={config["low"]}: must be below rotary.high={config["high"]}'
+    )
+  return attention.Rotary(**config)
 
 
 def _halting(config: Mapping[str, Any]) -> halting.Halting:

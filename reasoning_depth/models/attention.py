@@ -6,6 +6,7 @@ normalised after the product with the values, and under a causal mask queries
 go in blocks, each against the keys up to its own end alone.
 """
 
+import dataclasses
 import functools
 
 import flax.struct
@@ -14,13 +15,50 @@ import jax.numpy as jnp
 import numpy as np
 
 IMPLEMENTATIONS = ('xla', 'cudnn')
+SCALINGS = ('none', 'linear', 'llama3')
 QUERY_BLOCK = 77  # rows; 231 tokens make three blocks
 _MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
 
-def sequence_angles(length: int, pairs: int) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Rotary:
+  """How fast rotary positions turn.
+
+  Attributes:
+    base: of the frequencies; the slowest pair turns about this much slower than
+      the fastest.
+    scaling: 'none', 'linear' (all frequencies over the factor, 2306.15595) or
+      'llama3' (only those of long waves, as in Llama 3.1; 2407.21783, 3.1).
+    factor: by which frequencies fall.
+    low: waves of more than length/low tokens fall by the whole factor.
+    high: waves of fewer than length/high tokens stay.
+    length: tokens the frequencies were trained on before they were scaled.
+  """
+
+  base: float = 10000.0
+  scaling: str = 'none'
+  factor: float = 1.0
+  low: float = 1.0
+  high: float = 4.0
+  length: int = 8192
+
+  def frequencies(self, pairs: int) -> np.ndarray:
+    """Angle by which each pair turns from token to token, [pairs]."""
+    frequency = float(self.base) ** (-np.arange(pairs) / pairs)
+    if self.scaling == 'none':
+      return frequency
+    kept = 0.0
+    if self.scaling == 'llama3':
+      waves = self.length * frequency / (2 * np.pi)
+      kept = np.clip((waves - self.low) / (self.high - self.low), 0, 1)
+    return frequency * (kept + (1 - kept) / self.factor)
+
+
+def sequence_angles(
+  length: int, pairs: int, rotary: Rotary = Rotary()
+) -> np.ndarray:
   """Angles of rotary positions (2104.09864, eq. 15), [L, pairs]."""
-  return np.arange(length)[:, None] * 10000.0 ** (-np.arange(pairs) / pairs)
+  return np.arange(length)[:, None] * rotary.frequencies(pairs)
 
 
 def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
@@ -106,8 +144,9 @@ def attend(
 
   Args:
     q: [B, H, L, D/H].
-    k: as q.
-    v: as q.
+    k: [B, G, L, D/H]; each of the G heads is seen by H/G of the queries'
+      (grouped queries, 2305.13245).
+    v: as k.
     causal: whether a position sees only itself and those before it.
     implementation: 'xla', or 'cudnn' (NVIDIA GPUs, bfloat16).
     bias: [H, L, L] added to the scaled scores, or None.
@@ -122,6 +161,8 @@ def attend(
       is_causal=causal, implementation='cudnn',
     )  # fmt: skip
     return jnp.swapaxes(out, 1, 2)
+  if k.shape[1] < q.shape[1]:
+    k, v = (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
   return _attend(q, k, v, bias, causal)
 
 
@@ -198,7 +239,7 @@ class Cache:
   """Keys and values of the tokens so far, to decode step by step.
 
   Attributes:
-    keys: [B, H, length, D/H], turned by their positions.
+    keys: [B, G, length, D/H], turned by their positions.
     values: as keys.
     position: int32, number of tokens in the cache.
   """
@@ -209,7 +250,7 @@ class Cache:
 
 
 def empty_cache(shape: tuple[int, int, int, int], dtype) -> Cache:
-  """Cache of [B, H, length, D/H]."""
+  """Cache of [B, G, length, D/H]."""
   zeros = jnp.zeros(shape, dtype)
   return Cache(zeros, zeros, jnp.zeros((), jnp.int32))
 
@@ -226,7 +267,7 @@ def attend_cached(
 
   Args:
     q: [B, H, n, D/H] queries of the n new tokens, not turned yet.
-    k: their keys.
+    k: [B, G, n, D/H] their keys.
     v: their values.
     angles: [length, pairs] of the whole sequence, or None.
     bias: [H, length, length] of the whole sequence, or None.
@@ -235,45 +276,66 @@ def attend_cached(
   Returns:
     [B, H, n, D/H] and the cache with the new tokens.
   """
-  n, length = q.shape[2], cache.keys.shape[2]
+  B, H, n, width = q.shape
+  G, length = cache.keys.shape[1:3]
   at = cache.position
   if angles is not None:
     here = jax.lax.dynamic_slice_in_dim(jnp.asarray(angles, jnp.float32), at, n)
     q, k = rotary(q, here), rotary(k, here)
   keys = jax.lax.dynamic_update_slice_in_dim(cache.keys, k, at, 2)
   values = jax.lax.dynamic_update_slice_in_dim(cache.values, v, at, 2)
+  # The queries of a group one after another, as if they were more tokens.
+  q = q.reshape(B, G, -1, width)
   scores = jnp.einsum(
-    'bhqd,bhkd->bhqk', q * q.shape[-1] ** -0.5, keys,
+    'bgqd,bgkd->bgqk', q * width**-0.5, keys,
     preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
-  )  # fmt: skip
+  ).reshape(B, H, n, length)  # fmt: skip
   if bias is not None:
     scores = scores + jax.lax.dynamic_slice_in_dim(bias, at, n, 1)
   seen = jnp.arange(length) <= at + jnp.arange(n)[:, None]
   weights = jax.nn.softmax(jnp.where(seen, scores, _MASKED)).astype(v.dtype)
-  out = jnp.einsum('bhqk,bhkd->bhqd', weights, values)
+  weights = weights.reshape(B, G, -1, length)
+  out = jnp.einsum('bgqk,bgkd->bgqd', weights, values).reshape(B, H, n, width)
   return out, Cache(keys, values, at + n)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def split_heads(
-  qkv: jax.Array, batch_size: int, num_heads: int
+  qkv: jax.Array, batch_size: int, num_heads: int, num_kv_heads: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """[B * L, 3 * D] to queries, keys and values, each [B, H, L, D/H]."""
+  """[B * L, (H + 2·G)·D/H] to queries, keys and values.
+
+  Args:
+    qkv: the features of all heads of queries, then of keys, then of values.
+    batch_size: B.
+    num_heads: H.
+    num_kv_heads: G.
+
+  Returns:
+    [B, H, L, D/H], [B, G, L, D/H] and the same.
+  """
   rows, width = qkv.shape
-  length, head = rows // batch_size, width // (3 * num_heads)
-  x = qkv.reshape(batch_size, length, 3, num_heads, head)
-  q, k, v = jnp.transpose(x, (2, 0, 3, 1, 4))
+  length, heads = rows // batch_size, num_heads + 2 * num_kv_heads
+  head = width // heads
+  if num_kv_heads == num_heads:
+    # To the last bit as the results were measured.
+    x = qkv.reshape(batch_size, length, 3, num_heads, head)
+    q, k, v = jnp.transpose(x, (2, 0, 3, 1, 4))
+    return q, k, v
+  x = jnp.swapaxes(qkv.reshape(batch_size, length, heads, head), 1, 2)
+  q, k, v = jnp.split(x, (num_heads, num_heads + num_kv_heads), axis=1)
   return q, k, v
 
 
-def _split_forward(qkv, batch_size, num_heads):
-  return split_heads(qkv, batch_size, num_heads), None
+def _split_forward(qkv, *shape):
+  return split_heads(qkv, *shape), None
 
 
-def _split_backward(batch_size, num_heads, saved, grads):
-  del batch_size, saved
-  width = num_heads * grads[0].shape[-1]
-  grads = [jnp.swapaxes(g, 1, 2).reshape(-1, width) for g in grads]
+def _split_backward(batch_size, num_heads, num_kv_heads, saved, grads):
+  del batch_size, num_heads, num_kv_heads, saved
+  grads = [
+    jnp.swapaxes(g, 1, 2).reshape(-1, g.shape[1] * g.shape[3]) for g in grads
+  ]
   # Keeps XLA on CPU from fusing three transposes into one slow gather.
   grads = jax.lax.optimization_barrier(grads)
   return (jnp.concatenate(grads, 1),)

@@ -6,6 +6,7 @@ XLA on CPU runs fastest; `python -m reasoning_depth.bench train_step` times it.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -44,7 +45,11 @@ class Backbone:
       and row of a circular lattice), 'relative' (a learned bias by distance in
       columns and rows), 'learned' (added to the embedding) or 'none'.
     rotary_fraction: part of the head width that rotary positions turn.
+    rotary: how fast they turn, with positions 'rotary'.
     row: tokens in a row of the lattice, a state and its separator.
+    num_kv_heads: G, heads of keys and values, a divisor of num_heads; 0 for as
+      many (grouped queries, 2305.13245).
+    bias: whether attention and MLP add biases; swiglu has one at its end alone.
     parallel_residual: attention and MLP read the same input (GPT-NeoX).
     dtype: compute type; parameters and logits stay float32.
     remat: what the backward pass recomputes: 'none', 'full' (each block), or
@@ -52,6 +57,7 @@ class Backbone:
     attention: 'xla' or 'cudnn' (flash attention on NVIDIA GPUs, bfloat16).
     unroll: blocks per iteration of the scan over layers.
     norm: 'layer' or 'rms' (root mean square, without a bias).
+    norm_epsilon: added to the variance or mean square.
     norm_place: 'pre' (before attention and MLP), 'sandwich' (before and after
       each) or 'post' (after each sum with the residual).
     mlp: 'gelu' or 'swiglu' (2002.05202), both of mlp_width hidden units.
@@ -68,13 +74,17 @@ class Backbone:
   mlp_width: int
   positions: str = 'rotary'
   rotary_fraction: float = 0.25
+  rotary: attention.Rotary = attention.Rotary()
   row: int = 0
+  num_kv_heads: int = 0
+  bias: bool = True
   parallel_residual: bool = True
   dtype: Any = jnp.float32
   remat: str = 'none'
   attention: str = 'xla'
   unroll: int = 1
   norm: str = 'layer'
+  norm_epsilon: float = NORM_EPSILON
   norm_place: str = 'pre'
   mlp: str = 'gelu'
   mixer: str = 'attention'
@@ -83,23 +93,29 @@ class Backbone:
   max_length: int = 0
 
 
-@jax.custom_vjp
-def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(
+  x: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  epsilon: float = NORM_EPSILON,
+) -> jax.Array:
   """Layer norm over the last axis of x [N, D]; statistics in float32."""
-  return _norm_forward(x, scale, bias)[0]
+  return _norm_forward(x, scale, bias, epsilon)[0]
 
 
-def _norm_forward(x, scale, bias):
+def _norm_forward(x, scale, bias, epsilon):
   wide = x.astype(scale.dtype)
   mean = wide.mean(-1, keepdims=True)
   centred = wide - mean
   variance = jnp.square(centred).mean(-1, keepdims=True)
-  inverse = jax.lax.rsqrt(variance + NORM_EPSILON)
+  inverse = jax.lax.rsqrt(variance + epsilon)
   y = (centred * inverse * scale + bias).astype(x.dtype)
   return y, (x, mean, inverse, scale)
 
 
-def _norm_backward(saved, grad):
+def _norm_backward(epsilon, saved, grad):
+  del epsilon
   x, mean, inverse, scale = saved
   normal = (x.astype(scale.dtype) - mean) * inverse
   grad = grad.astype(scale.dtype)
@@ -148,18 +164,30 @@ matmul.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _matmul_backward)
 
 
 class Norm(nn.Module):
-  """Layer norm with float32 parameters."""
+  """Layer norm with float32 parameters.
+
+  Attributes:
+    epsilon: added to the variance.
+  """
+
+  epsilon: float = NORM_EPSILON
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """[N, D] to [N, D] in the dtype of x."""
     scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
     bias = self.param('bias', nn.initializers.zeros, x.shape[-1:])
-    return layer_norm(x, scale, bias)
+    return layer_norm(x, scale, bias, self.epsilon)
 
 
 class RMSNorm(nn.Module):
-  """Root-mean-square norm (1910.07467) with a float32 scale."""
+  """Root-mean-square norm (1910.07467) with a float32 scale.
+
+  Attributes:
+    epsilon: added to the mean square.
+  """
+
+  epsilon: float = NORM_EPSILON
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -167,12 +195,12 @@ class RMSNorm(nn.Module):
     scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
     wide = x.astype(jnp.float32)
     square = jnp.mean(jnp.square(wide), -1, keepdims=True)
-    return (wide * jax.lax.rsqrt(square + NORM_EPSILON) * scale).astype(x.dtype)
+    return (wide * jax.lax.rsqrt(square + self.epsilon) * scale).astype(x.dtype)
 
 
-def make_norm(kind: str, name: str) -> nn.Module:
-  """The norm of a config's `norm`."""
-  return {'layer': Norm, 'rms': RMSNorm}[kind](name=name)
+def make_norm(kind: str, epsilon: float, name: str) -> nn.Module:
+  """The norm of a config's `norm` and `norm_epsilon`."""
+  return {'layer': Norm, 'rms': RMSNorm}[kind](epsilon, name=name)
 
 
 class Dense(nn.Module):
@@ -248,7 +276,8 @@ class Block(nn.Module):
     return x.reshape(B, L, D), cache
 
   def _norm(self, name, x):
-    return make_norm(self.config.norm, name)(x)
+    c = self.config
+    return make_norm(c.norm, c.norm_epsilon, name)(x)
 
   def _before(self, name, x):
     """The norm in front of a branch, where there is one."""
@@ -256,9 +285,10 @@ class Block(nn.Module):
 
   def _attention(self, x, batch_size, cache):
     c = self.config
-    qkv = Dense(3 * c.width, name='qkv')(x)
-    q, k, v = attention.split_heads(qkv, batch_size, c.num_heads)
-    pairs = int(c.width // c.num_heads * c.rotary_fraction) // 2
+    head, groups = c.width // c.num_heads, c.num_kv_heads or c.num_heads
+    qkv = Dense(c.width + 2 * groups * head, use_bias=c.bias, name='qkv')(x)
+    q, k, v = attention.split_heads(qkv, batch_size, c.num_heads, groups)
+    pairs = int(head * c.rotary_fraction) // 2
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
     if c.positions == 'relative':
@@ -267,7 +297,7 @@ class Block(nn.Module):
       table = self.param('relative', nn.initializers.zeros, shape)
       bias = attention.relative_bias(BIAS_GAIN * table, length, c.row)
     elif c.positions == 'rotary' and pairs:
-      angles = attention.sequence_angles(length, pairs)
+      angles = attention.sequence_angles(length, pairs, c.rotary)
     elif c.positions == 'lattice' and pairs:
       angles = attention.lattice_angles(length, pairs, c.row)
     if cache is not None:
@@ -277,33 +307,38 @@ class Block(nn.Module):
         q, k = (attention.rotary(t, angles) for t in (q, k))
       mixed = attention.attend(q, k, v, self.causal, c.attention, bias)
     mixed = jnp.swapaxes(mixed, 1, 2).reshape(-1, c.width)
-    return Dense(c.width, zero=c.zero_out, name='attention_out')(mixed), cache
+    return self._out('attention_out', c.width, mixed), cache
 
   def _token_mlp(self, x, batch_size, cache):
     x = jnp.swapaxes(x.reshape(batch_size, -1, self.config.width), 1, 2)
     length = x.shape[-1]
     rows = self._hidden('token_in', 4 * length, x.reshape(-1, length))
-    rows = Dense(length, zero=self.config.zero_out, name='token_out')(rows)
+    rows = self._out('token_out', length, rows)
     x = jnp.swapaxes(rows.reshape(x.shape), 1, 2)
     return x.reshape(-1, self.config.width), cache
 
   def _mlp(self, x):
     c = self.config
     hidden = self._hidden('mlp_in', c.mlp_width, x)
-    return Dense(c.width, zero=c.zero_out, name='mlp_out')(hidden)
+    return self._out('mlp_out', c.width, hidden)
 
   def _hidden(self, name, width, x):
     if self.config.mlp == 'gelu':
-      return gelu(Dense(width, name=name)(x))
+      return gelu(Dense(width, self.config.bias, name=name)(x))
     gate, value = jnp.split(
       Dense(2 * width, use_bias=False, name=name)(x), 2, axis=-1
     )
     return jax.nn.silu(gate) * value
 
+  def _out(self, name, width, x):
+    c = self.config
+    return Dense(width, c.bias, c.zero_out, name=name)(x)
+
   def init_state(self, batch_size: int, length: int) -> attention.Cache:
     """An empty cache for sequences of up to `length` tokens."""
     c = self.config
-    shape = (batch_size, c.num_heads, length, c.width // c.num_heads)
+    groups = c.num_kv_heads or c.num_heads
+    shape = (batch_size, groups, length, c.width // c.num_heads)
     return attention.empty_cache(shape, c.dtype)
 
 

@@ -135,7 +135,7 @@ class Looped(nn.Module):
     self.core = self._stack(c.num_layers)
     if r.coda:
       self.coda = self._stack(r.coda)
-    self.read_out = transformer.ReadOut(self.vocab_size, c.norm)
+    self.read_out = transformer.ReadOut(self.vocab_size, c.norm, c.norm_epsilon)
     if r.inject in ('concat', 'gate'):
       self.injection = layers.Dense(c.width)
 

@@ -190,7 +190,9 @@ class MambaLayer(nn.Module):
     """[B, L, D] to the same, and the state moved on."""
     B, L, D = x.shape
     E, N, rank = EXPAND * D, self.state_size, math.ceil(D / 16)
-    rows = layers.make_norm(self.config.norm, 'norm')(x.reshape(B * L, D))
+    c = self.config
+    norm = layers.make_norm(c.norm, c.norm_epsilon, 'norm')
+    rows = norm(x.reshape(B * L, D))
     u, gate = jnp.split(
       layers.Dense(2 * E, use_bias=False, name='in')(rows), 2, axis=-1
     )

@@ -53,7 +53,8 @@ class Segment(nn.Module):
     x, _, usage = transformer.Stack(
       self.config, self.layer, self.adaptive, name='stack'
     )(x, None, self.num_steps)
-    norm = layers.make_norm(self.config.norm, 'norm')
+    c = self.config
+    norm = layers.make_norm(c.norm, c.norm_epsilon, 'norm')
     x = norm(x.reshape(-1, D)).reshape(B, L + 2 * M, D)
     here = halting.Usage(
       usage.steps[:, M:-M], usage.cost[:, M:-M], usage.executed

@@ -55,8 +55,9 @@ class SegmentModel(nn.Module, kw_only=True):
 
   def read_out(self) -> nn.Module:
     """Maps hidden states [..., L, D] to logits [..., L, V]."""
+    c = self.config
     return transformer.ReadOut(
-      self.vocab_size, self.config.norm, name='read_out'
+      self.vocab_size, c.norm, c.norm_epsilon, name='read_out'
     )
 
   def __call__(

@@ -62,10 +62,12 @@ class ReadOut(nn.Module):
   Attributes:
     vocab_size: V.
     norm: 'layer', 'rms', or 'none' where hidden states are normed already.
+    epsilon: of the norm.
   """
 
   vocab_size: int
   norm: str = 'layer'
+  epsilon: float = layers.NORM_EPSILON
 
   @nn.compact
   def __call__(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
@@ -78,7 +80,7 @@ class ReadOut(nn.Module):
     shape = x.shape
     x = x.reshape(-1, shape[-1])
     if self.norm != 'none':
-      x = layers.make_norm(self.norm, 'norm')(x)
+      x = layers.make_norm(self.norm, self.epsilon, 'norm')(x)
     if table is None:
       x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
     else:
@@ -231,7 +233,7 @@ class Transformer(nn.Module):
     x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
       x, states, depth
     )
-    read_out = ReadOut(self.vocab_size, c.norm, name='read_out')
+    read_out = ReadOut(self.vocab_size, c.norm, c.norm_epsilon, name='read_out')
     logits = read_out(x, embedding.table())
     state = None if state is None else (position + tokens.shape[1], states)
     return output(logits, self.adaptive, usage), state

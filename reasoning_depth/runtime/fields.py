@@ -100,8 +100,11 @@ EVERY = {
     mlp_width=_whole(1),
     positions=_word(),
     rotary_fraction=_number(0, 1),
+    num_kv_heads=_whole(0),
+    bias=_TRUTH,
     parallel_residual=_TRUTH,
     norm=_word(),
+    norm_epsilon=_number(0, 1, above=True),
     norm_place=_word(),
     mlp=_word(),
     mixer=_word(),
@@ -264,7 +267,7 @@ CHOSEN = {
     updates=_whole(1),
   ),
 }
-# A group that a config has whole or not at all.
+# Groups that a config has whole or not at all.
 HALTING = _group(
   'model.halting',
   kind=_word(),
@@ -275,9 +278,19 @@ HALTING = _group(
   cost=_number(0),
   prior=_number(0, 1, above=True),
 )
+ROTARY = _group(
+  'model.rotary',
+  base=_number(1, above=True),
+  scaling=_word(),
+  factor=_number(1),
+  low=_number(0, above=True),
+  high=_number(0, above=True),
+  length=_whole(1),
+)
+WHOLE = {'config.model.halting': HALTING, 'config.model.rotary': ROTARY}
 FIELDS = {
   name: field
-  for more in (EVERY, HALTING, *CHOSEN.values())
+  for more in (EVERY, *WHOLE.values(), *CHOSEN.values())
   for name, field in more.items()
 }
 
@@ -288,6 +301,7 @@ def needed(values: Mapping[str, Any]) -> dict[str, str]:
   for (name, value), more in CHOSEN.items():
     if values.get(name) == value:
       found |= dict.fromkeys(more, f'config.{name}={value}')
-  if values.keys() & HALTING.keys():
-    found |= dict.fromkeys(HALTING, 'config.model.halting')
+  for group, more in WHOLE.items():
+    if values.keys() & more.keys():
+      found |= dict.fromkeys(more, group)
   return found

@@ -18,6 +18,7 @@ from reasoning_depth.training import (
   curriculum,
   deep_supervision,
   experiment,
+  pretrained,
   state,
 )
 
@@ -120,16 +121,19 @@ def abstract(shapes: Any, shardings: Any) -> Any:
 def _params_of(
   exp: experiment.Experiment, expected: Any, shardings: Any
 ) -> Any:
-  """The parameters that `train.init_from`, a run folder, ended with.
+  """The parameters in `train.init_from`, a run folder or a checkpoint.
 
   Raises:
     ValueError: where there are none, or of another model.
   """
   folder = pathlib.Path(exp.config.train.init_from)
   try:
-    config = configuration.read(folder).unlock()
-    config.mesh = exp.config.mesh
-    params = restore(experiment.build(config), folder).best_params
+    if pretrained.is_one(folder):
+      params = pretrained.params(exp.model, expected, folder)
+    else:
+      config = configuration.read(folder).unlock()
+      config.mesh = exp.config.mesh
+      params = restore(experiment.build(config), folder).best_params
   except ValueError as error:
     raise ValueError(f'config.train.init_from={folder}: {error}') from None
   shapes = [jax.tree.map(lambda x: x.shape, p) for p in (expected, params)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import layers, lstm, mamba, transformer
+from reasoning_depth.models import attention, layers, lstm, mamba, transformer
 
 B, L, D, V = 2, 9, 16, 7
 BACKBONE = layers.Backbone(num_layers=2, width=D, num_heads=2, mlp_width=32)
@@ -105,20 +105,26 @@ def test_selective_scan_by_hand():
 
 
 @pytest.mark.parametrize(
-  'name, positions',
+  'name, positions, groups',
   [
-    ('transformer', 'rotary'), ('transformer', 'lattice'),
-    ('transformer', 'relative'), ('transformer', 'learned'),
-    ('lstm', 'none'), ('mamba', 'none'),
+    ('transformer', 'rotary', 0), ('transformer', 'lattice', 0),
+    ('transformer', 'relative', 0), ('transformer', 'learned', 0),
+    ('transformer', 'rotary', 2), ('transformer', 'relative', 1),
+    ('lstm', 'none', 0), ('mamba', 'none', 0),
   ],
 )  # fmt: skip
-def test_decoding_in_pieces_is_the_whole_sequence(name, positions):
-  backbone = layers.Backbone(2, D, 2, 32, positions, 0.5, row=4, max_length=L)
+def test_decoding_in_pieces_is_the_whole_sequence(name, positions, groups):
+  backbone = layers.Backbone(
+    2, D, 4, 32, positions, 1.0, row=4, max_length=L, num_kv_heads=groups,
+    rotary=attention.Rotary(100.0, 'llama3', 4.0, length=8),
+  )  # fmt: skip
   layer = functools.partial(LAYERS[name].func, backbone, *LAYERS[name].args[1:])
   model = transformer.Transformer(backbone, V, layer)
   variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
   whole = jax.jit(model.apply)(variables, TOKENS).logits
   state, pieces = model.init_state(B, L), []
+  if groups:
+    assert state[1].keys.shape[2] == groups
   decode = jax.jit(functools.partial(model.apply, method='decode'))
   for piece in jnp.split(TOKENS, [5, 6, 7], axis=1):
     logits, state = decode(variables, piece, state)

@@ -92,20 +92,86 @@ def test_relative_bias_is_a_look_up_by_distance():
     np.testing.assert_allclose(ours[:, i, j], entry, atol=1e-6)
 
 
-def test_split_heads_and_its_gradient():
-  qkv = jax.random.normal(jax.random.key(0), (B * L, 3 * 8))
-  heads = attention.split_heads(qkv, B, 2)
-  by_hand = np.asarray(qkv).reshape(B, L, 3, 2, 4).transpose(2, 0, 3, 1, 4)
-  np.testing.assert_array_equal(np.stack(heads), by_hand)
-  w = jax.random.normal(jax.random.key(1), (3, B, 2, L, 4))
-  grad = jax.grad(
-    lambda x: sum(
-      jnp.vdot(a, b)
-      for a, b in zip(attention.split_heads(x, B, 2), w, strict=True)
-    )
-  )(qkv)
-  expected = w.transpose(1, 3, 0, 2, 4).reshape(B * L, 24)
-  np.testing.assert_allclose(grad, expected, atol=1e-6)
+@pytest.mark.parametrize('groups', [4, 2, 1])
+def test_split_heads_and_its_gradient(groups):
+  heads, head = 4, 2
+  shape = (B, L, heads + 2 * groups, head)
+  qkv = jax.random.normal(jax.random.key(0), (B * L, shape[2] * head))
+  by_hand = np.asarray(qkv).reshape(shape).transpose(0, 2, 1, 3)
+  by_hand = np.split(by_hand, [heads, heads + groups], axis=1)
+  ours = attention.split_heads(qkv, B, heads, groups)
+  chex.assert_trees_all_equal(list(ours), by_hand)
+  w = [
+    jax.random.normal(jax.random.key(i), x.shape) for i, x in enumerate(ours)
+  ]
+
+  def dot(x):
+    parts = attention.split_heads(x, B, heads, groups)
+    return sum(map(jnp.vdot, parts, w))
+
+  expected = np.concatenate(w, 1).transpose(0, 2, 1, 3).reshape(qkv.shape)
+  np.testing.assert_allclose(jax.grad(dot)(qkv), expected, atol=1e-6)
+
+
+def test_a_group_of_queries_sees_one_head_of_keys():
+  q = jax.random.normal(jax.random.key(0), (B, 4, L, 4))
+  k, v = jax.random.normal(jax.random.key(1), (2, B, 2, L, 4))
+
+  def value(q, k, v, copies):
+    k, v = (t[:, np.repeat(np.arange(2), copies)] for t in (k, v))
+    return jnp.sum(jnp.sin(attention.attend(q, k, v, True, 'xla')))
+
+  value_and_grad = jax.value_and_grad(value, (0, 1, 2))
+  chex.assert_trees_all_close(
+    value_and_grad(q, k, v, 1), value_and_grad(q, k, v, 2), atol=1e-5
+  )
+
+
+def llama3_by_hand(frequency, c):
+  wave = 2 * np.pi / frequency
+  if wave < c.length / c.high:
+    return frequency
+  if wave > c.length / c.low:
+    return frequency / c.factor
+  smooth = (c.length / wave - c.low) / (c.high - c.low)
+  return (1 - smooth) * frequency / c.factor + smooth * frequency
+
+
+def test_rotary_frequencies():
+  plain = attention.Rotary(base=500.0)
+  i = np.arange(8)
+  by_hand = 500.0 ** (-2 * i / 16)
+  np.testing.assert_allclose(plain.frequencies(8), by_hand)
+  linear = dataclasses.replace(plain, scaling='linear', factor=4.0)
+  np.testing.assert_allclose(linear.frequencies(8), by_hand / 4)
+  llama3 = dataclasses.replace(
+    plain, scaling='llama3', factor=8.0, low=1.0, high=4.0, length=128
+  )
+  scaled = llama3.frequencies(8)
+  theirs = [llama3_by_hand(f, llama3) for f in by_hand]
+  np.testing.assert_allclose(scaled, theirs)
+  ratio = scaled / by_hand
+  assert ratio[0] == 1 and ratio[-1] == 1 / 8
+  assert np.any((ratio > 1 / 8) & (ratio < 1))
+
+
+def test_blocks_without_biases_have_none():
+  _, variables = build(bias=False)
+  stack = jax.tree_util.tree_leaves_with_path(variables['params']['stack'])
+  names = {jax.tree_util.keystr(path) for path, _ in stack}
+  assert {n for n in names if 'bias' in n} == {
+    f"['layers']['block']['{norm}_norm']['bias']"
+    for norm in ('attention', 'mlp')
+  }
+
+
+def test_the_norm_epsilon_is_used():
+  x = jnp.full((1, 4), 1e-3) * jnp.array([1, -1, 1, -1])
+  for kind in layers.NORMS:
+    for epsilon in (1e-6, 1e-2):
+      norm = layers.make_norm(kind, epsilon, 'norm')
+      y = norm.apply(norm.init(jax.random.key(0), x), x)
+      np.testing.assert_allclose(y, x / np.sqrt(1e-6 + epsilon), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

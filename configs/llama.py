@@ -1,0 +1,75 @@
+r"""LLaMA-shaped transformers, alone and under ARMT (2302.13971, 2407.21783).
+
+  python main.py --config=configs/llama.py:160m
+  python main.py --config=configs/llama.py:1b,armt,gpu \
+    --config.train.init_from=CHECKPOINT
+
+Sizes: `160m` (JackFram/llama-160m), `1b` and `3b` (Llama 3.2), `8b` (Llama
+3.1). CHECKPOINT is a folder of one of them from Hugging Face, `config.json` and
+safetensors; embedding, blocks and read-out begin from it, ARMT's memory from
+nothing. The task is the paper's orbits, of which a checkpoint of text knows
+nothing. Not measured.
+"""
+
+import ml_collections
+
+from configs import armt, common
+
+SIZES = {
+  '160m': {
+    'num_layers': 12, 'width': 768, 'num_heads': 12, 'mlp_width': 3_072,
+    'norm_epsilon': 1e-6,
+  },
+  '1b': {
+    'num_layers': 16, 'width': 2_048, 'num_heads': 32, 'num_kv_heads': 8,
+    'mlp_width': 8_192, 'tied': True,
+  },
+  '3b': {
+    'num_layers': 28, 'width': 3_072, 'num_heads': 24, 'num_kv_heads': 8,
+    'mlp_width': 8_192, 'tied': True,
+  },
+  '8b': {
+    'num_layers': 32, 'width': 4_096, 'num_heads': 32, 'num_kv_heads': 8,
+    'mlp_width': 14_336,
+  },
+}  # fmt: skip
+# Frequencies of Llama 3 are scaled from 8,192 tokens by so much.
+FACTORS = {'1b': 32.0, '3b': 32.0, '8b': 8.0}
+WORDS = (*SIZES, 'armt')
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  words = common.parse_arg(arg, WORDS)
+  sizes = [word for word in words if word in SIZES] or ['160m']
+  if len(sizes) > 1:
+    raise ValueError(f'words {", ".join(sizes)}: allowed is one size')
+  rest = ','.join(word for word in arg.split(',') if word not in WORDS)
+  return common.build(rest, model(sizes[0], 'armt' in words), cpu, smoke)
+
+
+def model(size: str, with_memory: bool) -> ml_collections.ConfigDict:
+  """The model of a size, alone or under ARMT."""
+  m = common.backbone()
+  m.rotary_fraction = 1.0
+  m.rotary = common.rotary()
+  m.bias = False
+  m.parallel_residual = False
+  m.norm = 'rms'
+  m.mlp = 'swiglu'
+  m.update(SIZES[size])
+  if size in FACTORS:
+    m.rotary.update(base=500_000.0, scaling='llama3', factor=FACTORS[size])
+  if with_memory:
+    m.name = 'armt'
+    m.memory = armt.memory()
+  m.halting = common.halting()
+  return m
+
+
+def cpu(c: ml_collections.ConfigDict) -> None:
+  c.model.num_layers = c.model.num_heads = 4
+  c.model.num_kv_heads = 2
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  c.model.num_kv_heads = 1

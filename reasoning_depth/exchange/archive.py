@@ -1,0 +1,175 @@
+"""Tensors on the disk: a safetensors file, or a folder of them with an index.
+
+What is in a file is known from its header; tensors are read one at a time, so
+that a checkpoint need not fit into memory twice.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+WHOLE = 'model.safetensors'
+INDEX = 'model.safetensors.index.json'
+DTYPES = {
+  'F64': np.float64,
+  'F32': np.float32,
+  'F16': np.float16,
+  'BF16': ml_dtypes.bfloat16,
+}
+_SHOWN = 200  # characters of what was found, in an error
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """Where a tensor lies.
+
+  Attributes:
+    path: its file.
+    shape: as its header says.
+    dtype: in the words of safetensors, such as 'BF16'.
+  """
+
+  path: pathlib.Path
+  shape: tuple[int, ...]
+  dtype: str
+
+
+def is_one(folder: pathlib.Path) -> bool:
+  """Whether a folder holds safetensors files."""
+  return any((folder / name).is_file() for name in (WHOLE, INDEX))
+
+
+def contents(folder: pathlib.Path) -> dict[str, Stored]:
+  """All tensors of a folder, by name.
+
+  Raises:
+    ValueError: naming the file and what is wrong: there is none, its header is
+      damaged, or the index is not of these files (every difference is listed).
+  """
+  if (folder / WHOLE).is_file():
+    return _header(folder / WHOLE)
+  listed = _listed(folder)
+  found = {}
+  for name in sorted(set(listed.values())):
+    for tensor, stored in _header(folder / name).items():
+      if tensor in found:
+        raise ValueError(
+          f'{folder}: {line(tensor)} is in {found[tensor].path.name} and in '
+          f'{name}'
+        )
+      found[tensor] = stored
+  wrong = [
+    f'{line(tensor)} is not in {name}'
+    for tensor, name in listed.items()
+    if tensor not in found or found[tensor].path.name != name
+  ]
+  wrong += [
+    f'{line(tensor)} of {stored.path.name} is not listed'
+    for tensor, stored in found.items()
+    if tensor not in listed
+  ]
+  if wrong:
+    raise ValueError(f'{folder / INDEX}: {"; ".join(wrong)}')
+  return found
+
+
+def load(stored: Stored, name: str) -> np.ndarray:
+  """A tensor in the dtype it is stored in.
+
+  Raises:
+    ValueError: where the file can no longer be read.
+  """
+  with _open(stored.path) as file:
+    return file.get_tensor(name)
+
+
+def write(folder: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+  """Writes tensors to one file of a folder."""
+  whole = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+  safetensors_numpy.save_file(whole, folder / WHOLE, {'format': 'pt'})
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """The named values of a JSON file.
+
+  Raises:
+    ValueError: where it cannot be read, or holds something else or a name
+      twice in one group.
+  """
+  try:
+    value = json.loads(
+      path.read_bytes(), object_pairs_hook=_once, parse_constant=_no_number
+    )
+  except (OSError, ValueError, RecursionError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise ValueError(f'{path}: {line(reason)}') from None
+  if not isinstance(value, dict):
+    raise ValueError(f'{path}: holds no named values')
+  return value
+
+
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes named values."""
+  path.write_text(json.dumps(value, indent=2) + '\n')
+
+
+def line(value: Any) -> str:
+  """Anything as a part of an error of one line, cut short."""
+  text = str(value)
+  text = text if len(text) <= _SHOWN else text[:_SHOWN] + '…'
+  return text if text.isprintable() else ascii(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  value = dict(pairs)
+  if len(value) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(n for n in names if names.count(n) > 1)
+    raise ValueError(f'{line(twice)} stands twice')
+  return value
+
+
+def _no_number(text: str) -> None:
+  raise ValueError(f'{text} is no number')
+
+
+def _listed(folder: pathlib.Path) -> dict[str, str]:
+  """File of each tensor, as the index says."""
+  path = folder / INDEX
+  if not path.is_file():
+    raise ValueError(f'{folder}: has neither {WHOLE} nor {INDEX}')
+  listed = read_json(path).get('weight_map')
+  if not isinstance(listed, dict) or not listed:
+    raise ValueError(f'{path}: has no weight_map')
+  for tensor, name in listed.items():
+    # Files of this folder alone: no other is opened, whatever the index says.
+    if not isinstance(name, str) or pathlib.PurePath(name).name != name:
+      raise ValueError(
+        f'{path}: {line(tensor)}: {line(name)} is not the name of a file'
+      )
+  return listed
+
+
+def _header(path: pathlib.Path) -> dict[str, Stored]:
+  with _open(path) as file:
+    found = {}
+    for name in file.keys():
+      part = file.get_slice(name)
+      found[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
+    return found
+
+
+def _open(path: pathlib.Path) -> Any:
+  try:
+    return safetensors.safe_open(path, 'numpy')
+  except (OSError, ValueError, safetensors.SafetensorError) as error:
+    missing = not path.is_file()
+    reason = 'no such file' if missing else line(error)
+    raise ValueError(f'{line(path)}: {reason}') from None

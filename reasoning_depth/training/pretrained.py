@@ -1,0 +1,134 @@
+"""Public checkpoints as the parameters of a model, and back.
+
+Blocks, embedding and read-out come from the checkpoint. What a model has
+besides, such as the memory of ARMT, stays as it is.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from reasoning_depth.exchange import archive, huggingface
+from reasoning_depth.models import layers
+
+# Rows by which a checkpoint's vocabulary may be longer or shorter than the
+# task's: padding for the hardware, and tokens that a task adds.
+SPARE_TOKENS = 512
+
+
+def is_one(folder: pathlib.Path) -> bool:
+  """Whether a folder holds a checkpoint that is no run's."""
+  return archive.is_one(folder)
+
+
+def params(model: nn.Module, fresh: Any, folder: pathlib.Path) -> Any:
+  """Parameters of a model that begins from a checkpoint.
+
+  Tokens that the checkpoint does not have keep their fresh embeddings.
+
+  Args:
+    model: gives the shape, in `config`, and `vocab_size`.
+    fresh: its parameters as they are initialised.
+    folder: with `config.json` and safetensors files.
+
+  Returns:
+    the tree of `fresh`; what comes from the checkpoint as NumPy arrays.
+
+  Raises:
+    ValueError: listing every field in which the model is another one than the
+      checkpoint's, or as `huggingface.load`.
+  """
+  checkpoint = huggingface.describe(folder)
+  _check(model, checkpoint)
+  path = _blocks(model, fresh)
+  tree = huggingface.load(checkpoint)
+  placed = {('read_out',): tree['read_out'], path: tree['block']}
+  placed[('embedding',)] = tree['embedding']
+  return _replace(fresh, placed)
+
+
+def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
+  """Writes a model as a checkpoint, without what only this project knows.
+
+  Raises:
+    ValueError: where no public family has models like this.
+  """
+  tree = {name: params[name] for name in ('embedding', 'read_out')}
+  tree['block'] = params
+  for name in _blocks(model, params):
+    tree['block'] = tree['block'][name]
+  huggingface.save(
+    folder, model.vocab_size, _fields(model.config), jax.device_get(tree)
+  )
+
+
+def _fields(config: layers.Backbone) -> dict[str, Any]:
+  """Fields of a backbone by dotted name."""
+  found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+  rotary = dataclasses.asdict(found.pop('rotary'))
+  if found['num_kv_heads'] == found['num_heads']:
+    found['num_kv_heads'] = 0
+  return found | {f'rotary.{name}': value for name, value in rotary.items()}
+
+
+def _check(model: nn.Module, checkpoint: huggingface.Checkpoint) -> None:
+  ours = _fields(model.config)
+  wrong = [
+    f'config.model.{name}={ours[name]}: the checkpoint has {value}'
+    for name, value in checkpoint.fields.items()
+    if ours[name] != value
+  ]
+  if abs(model.vocab_size - checkpoint.vocab_size) > SPARE_TOKENS:
+    wrong.append(
+      f'the task has {model.vocab_size} tokens, the checkpoint '
+      f'{checkpoint.vocab_size}: take its tokenizer'
+    )
+  if wrong:
+    raise ValueError('; '.join(wrong))
+
+
+def _blocks(model: nn.Module, params: Any) -> tuple[str, ...]:
+  """Where the blocks are in a model's parameters."""
+  found = list(_with_attention(params, ()))
+  if len(found) != 1 or 'norm' not in params.get('read_out', {}):
+    raise ValueError(
+      f'{type(model).__name__}: is no plain stack of blocks; checkpoints are '
+      'for config.model.name=transformer or armt'
+    )
+  return found[0]
+
+
+def _with_attention(
+  tree: Any, path: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+  if not isinstance(tree, dict):
+    return
+  if 'qkv' in tree:
+    yield path
+    return
+  for name, value in tree.items():
+    yield from _with_attention(value, (*path, name))
+
+
+def _replace(tree: Any, new: dict[tuple[str, ...], Any], path=()) -> Any:
+  """A tree with other values at some paths."""
+  if path in new:
+    return jax.tree.map(_first_rows, tree, new[path])
+  if not isinstance(tree, dict):
+    return tree
+  return {k: _replace(v, new, (*path, k)) for k, v in tree.items()}
+
+
+def _first_rows(old: jax.Array, new: np.ndarray) -> np.ndarray:
+  """The new values, as many as there are; else the old ones."""
+  if old.shape == new.shape:
+    return new
+  out = np.array(old)
+  both = tuple(map(slice, map(min, zip(old.shape, new.shape, strict=True))))
+  out[both] = new[both]
+  return out

@@ -162,9 +162,7 @@ class TRM(nn.Module):
 
   def begin(self, tokens: jax.Array) -> base.StepState:
     """Before the first deep recursion; see `base`."""
-    return base.StepState(
-      self._input(tokens), self.first_latents(tokens.shape)
-    )
+    return base.StepState(self._input(tokens), self.first_latents(tokens.shape))
 
   def again(self, state: base.StepState, n: jax.Array) -> base.StepState:
     """One more deep recursion; all are the same."""

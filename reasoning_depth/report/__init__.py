@@ -5,7 +5,14 @@
 
 import pathlib
 
-from reasoning_depth.report import lines, pictures, plots, runs, tables
+from reasoning_depth.report import (
+  lines,
+  pictures,
+  plots,
+  runs,
+  scaling,
+  tables,
+)
 
 
 def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
@@ -29,6 +36,9 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     plots.exact_match(lines.join([run]), scores),
     pictures.orbits(run),
   ]
+  depths = scaling.load(run.folder)
+  if depths is not None:
+    written += [scaling.heat_map(run, depths), scaling.exit_curves(run, depths)]
   return [path for path in written if path is not None]
 
 

@@ -15,6 +15,8 @@ from reasoning_depth.runtime import configuration
 
 _INT64 = 2**63
 THRESHOLDS = (0.5, 0.9)  # of exact match, between phases of training
+COMPUTE_SCALING = 'compute_scaling'
+_ANALYSES = {COMPUTE_SCALING}  # files beside evaluations that are none
 _LARGE = 1e3  # no share is; that of the ceiling can be above 1
 
 
@@ -172,7 +174,9 @@ def load(folder: str | pathlib.Path) -> Run:
     needed = {'step': int, 'split': str}
     metrics = tuple(line for _, line in _lines(path, needed))
   paths = sorted((folder / 'evaluations').glob('*.json'))
-  evaluations = {path.stem: _evaluation(path) for path in paths}
+  evaluations = {
+    path.stem: _evaluation(path) for path in paths if path.stem not in _ANALYSES
+  }
   return Run(folder, config, metrics, evaluations)
 
 

@@ -21,6 +21,7 @@ from reasoning_depth.evaluation import (
 )
 from reasoning_depth.models import base as models_base
 from reasoning_depth.runtime import sharding, writer
+from reasoning_depth.tasks import base
 from reasoning_depth.training import experiment, state
 
 NAME = 'compute_scaling'
@@ -36,7 +37,7 @@ class Settings:
     most: depth steps, largest number; 0 for twice those of training.
     thresholds: of each exit rule that is wanted, from loosest to strictest;
       'act' is the threshold of `config.model.halting`.
-    entropy: bound of `kl_entropy`, in nats.
+    entropy: bound of `kl_entropy`, in nats; none where it is above ln V.
     rounds: that a time is the median of; 0 measures no time.
   """
 
@@ -63,50 +64,82 @@ def analyze(
   folder: pathlib.Path,
   settings: Settings | None = None,
 ) -> dict[str, Any]:
-  """Measures a model on the test split; writes `compute_scaling.json`.
+  """Measures a run's model; writes `evaluations/compute_scaling.json`.
 
   Args:
     exp: the parts of the run.
-    params: of its model.
-    folder: the run folder; the file goes into its folder `evaluations`.
+    params: of its model, anywhere on its devices.
+    folder: the run folder.
     settings: what is measured; None for the defaults.
 
   Returns:
-    what it writes. Scores are those of the test split, each answer token given
-    the true ones before it; times are those of one batch of
-    `config.eval.batch_size` of its samples on one device.
+    what it writes.
 
   Raises:
     ValueError: for a model without depth steps.
   """
+  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
+  key = state.evaluation_key(exp.config.seed)
+  found = measure(exp.model, exp.task, whole(params), key, exp.config, settings)
+  if found is None:
+    raise ValueError(
+      'config.model.halting.kind=none: the model has no depth steps; allowed '
+      'are layer and model, or config.model.name=looped or trm'
+    )
+  head = {'analysis': NAME, 'seed': exp.config.seed, 'split': 'test'}
+  writer.write_json(folder / 'evaluations' / f'{NAME}.json', head | found)
+  return head | found
+
+
+def measure(
+  model: Any,
+  task: base.Task,
+  params: Any,
+  key: jax.Array,
+  config: Mapping[str, Any],
+  settings: Settings | None = None,
+) -> dict[str, Any] | None:
+  """Grid of scores and curves of exit rules on the test split.
+
+  Args:
+    model: maps tokens to logits.
+    task: what is asked.
+    params: of the model, on every device.
+    key: of the held-out samples.
+    config: the whole config.
+    settings: what is measured; None for the defaults.
+
+  Returns:
+    None for a model without depth steps; else what goes to the file. Scores are
+    given the true tokens before each answer token; times are those of one batch
+    of `config.eval.batch_size` samples on one device.
+  """
   settings = settings or Settings()
-  trained = depth_scores.trained_depth(exp.model)
+  trained = depth_scores.trained_depth(model)
+  if not trained:
+    return None
   most = settings.most or 2 * trained
+  c = config['eval']
   samples = evaluate.held_out(
-    exp.task,
-    state.evaluation_key(exp.config.seed),
-    'test',
-    exp.config.eval.test_samples,
-    with_ceiling=exp.config.eval.ceiling,
+    task, key, 'test', c['test_samples'], with_ceiling=c['ceiling']
   )
-  sweep = _stepwise if models_base.is_stepwise(exp.model) else _repeated
-  scores, curves, refused = sweep(exp, params, samples, most, settings)
+  predict = _predictor(model, task, params, samples, config)
+  kind = config['train']['loss']
+  group = samples.batch.group
+  sweep = _stepwise if models_base.is_stepwise(model) else _repeated
+  scores, curves, refused = sweep(model, predict, group, most, kind, settings)
   timing = None
   if settings.rounds:
-    timing = exit_seconds.add(
-      exp,
-      params,
-      samples.batch,
-      most,
-      settings.rounds,
-      settings.entropy,
-      curves,
+    size = c['batch_size']
+    batch = jax.tree.map(
+      lambda x: np.resize(x, (size, *x.shape[1:])), samples.batch
     )
-  record = {
-    'analysis': NAME,
-    'split': 'test',
+    timing = exit_seconds.add(
+      model, params, batch, most, kind, settings.entropy, settings.rounds,
+      curves,
+    )  # fmt: skip
+  return {
     'scored_by': 'teacher forcing',
-    'seed': exp.config.seed,
     'group_name': samples.group_name,
     'trained_depth': trained,
     'depths': list(range(1, most + 1)),
@@ -116,8 +149,6 @@ def analyze(
     'not_applicable': refused,
     'timing': timing,
   }
-  writer.write_json(folder / 'evaluations' / f'{NAME}.json', record)
-  return record
 
 
 def overthinking(accuracy: Sequence[float]) -> dict[str, Any]:
@@ -179,56 +210,56 @@ def point(
   }
 
 
-def _stepwise(exp, params, samples, most, settings):
+def _predictor(model, task, params, samples, config):
+  """Runs a step (params, Batch) on all samples; the result on the host."""
+  mesh = sharding.make_mesh(config['mesh'])
+  evaluator = evaluate.Evaluator(model, task, config, mesh)
+
+  def predict(step):
+    step = jax.jit(step, out_shardings=sharding.replicated(mesh))
+    return evaluator.predict(params, samples.batch, step)
+
+  return predict
+
+
+def _stepwise(model, predict, group, most, kind, settings):
   """Scores [S, N], curves by rule, and why other rules do not apply."""
-  kind = exp.config.train.loss
-  scores, signals = _predict(
-    exp, params, samples, depth_scores.trajectory(exp.model, most, kind)
-  )
+  scores, signals = predict(depth_scores.trajectory(model, most, kind))
   refused = {'act': 'the model has no halting units'}
   if signals.halt is None:
     refused['q_head'] = 'the model has no halting head'
   by_step = jax.tree.map(np.transpose, signals)
-  every = np.arange(len(scores.loss))
+  every = np.arange(len(group))
   curves, refused = _split(settings, refused)
   for name, points in curves.items():
     for t in settings.thresholds[name]:
       rule = exits.Rule(name, t, settings.entropy)
       steps = np.asarray(exits.steps(exits.stops(rule, by_step)))
       exact = scores.exact_match[every, steps - 1]
-      points.append(point(t, steps, exact, samples.batch.group))
+      points.append(point(t, steps, exact, group))
   return scores, curves, refused
 
 
-def _repeated(exp, params, samples, most, settings):
+def _repeated(model, predict, group, most, kind, settings):
   """The same for a model whose repetitions are read out once."""
-  kind = exp.config.train.loss
 
   def run(depth, **halting):
-    step = depth_scores.repeated(exp.model, depth, kind, **halting)
-    return _predict(exp, params, samples, step)
+    return predict(depth_scores.repeated(model, depth, kind, **halting))
 
   scores = [run(n)[0] for n in range(1, most + 1)]
   scores = jax.tree.map(lambda *x: np.stack(x, axis=1), *scores)
   refused = dict.fromkeys(exits.RULES, 'the model is read out once, at the end')
-  rule = exp.model.adaptive.rule
-  if rule not in ('act', 'universal'):
-    refused['act'] = f'halting.rule={rule} does not stop at a threshold'
+  if model.adaptive.rule not in ('act', 'universal'):
+    refused['act'] = (
+      f'halting.rule={model.adaptive.rule} does not stop at a threshold'
+    )
   curves, refused = _split(settings, refused)
   for points in curves.values():
     for t in settings.thresholds['act']:
       of_t, steps, executed = run(most, threshold=t)
-      row = point(t, steps, of_t.exact_match, samples.batch.group)
+      row = point(t, steps, of_t.exact_match, group)
       points.append(row | {'executed': float(executed.mean())})
   return scores, curves, refused
-
-
-def _predict(exp, params, samples, step):
-  """What a step (params, Batch) gives for all samples, on the host."""
-  evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
-  whole = sharding.replicated(exp.mesh)
-  step = jax.jit(step, out_shardings=whole)
-  return evaluator.predict(params, samples.batch, step)
 
 
 def _split(settings, refused):

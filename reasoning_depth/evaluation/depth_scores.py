@@ -49,22 +49,13 @@ def score(logits: jax.Array, batch: base.Batch, kind: str) -> Scores:
 
 
 def trained_depth(model: Any) -> int:
-  """The most depth steps that a model takes in training.
-
-  Raises:
-    ValueError: for a model that has none.
-  """
+  """The most depth steps that a model takes in training; 0 if it has none."""
   if isinstance(model, looped.Looped):
     r = model.recurrence
     return r.mean if r.draw == 'fixed' else r.most
   if isinstance(model, trm.TRM):
     return model.recursion.supervision
-  if model.adaptive.kind == 'none':
-    raise ValueError(
-      'config.model.halting.kind=none: the model has no depth steps; allowed '
-      'are layer and model, or config.model.name=looped or trm'
-    )
-  return model.adaptive.max_steps
+  return 0 if model.adaptive.kind == 'none' else model.adaptive.max_steps
 
 
 def trajectory(model: nn.Module, most: int, kind: str) -> Callable:

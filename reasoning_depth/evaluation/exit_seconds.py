@@ -4,59 +4,55 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from reasoning_depth.evaluation import depth_scores, early_exit, exits
 from reasoning_depth.models import base as models_base
-from reasoning_depth.runtime import sharding, stopwatch
+from reasoning_depth.runtime import stopwatch
 from reasoning_depth.tasks import base
-from reasoning_depth.training import experiment
 
 # A point of a curve, the field that its seconds go into, what takes them.
 _Timed = tuple[dict[str, Any], str, Callable[[], Any]]
 
 
 def add(
-  exp: experiment.Experiment,
+  model: Any,
   params: Any,
-  samples: base.Batch,
+  batch: base.Batch,
   most: int,
-  rounds: int,
+  kind: str,
   entropy: float,
+  rounds: int,
   curves: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
   """Adds to each point of the curves what its threshold costs.
 
-  One batch on one device answers by each rule and threshold, and by all the
+  The batch is answered on one device by each rule and threshold, and by all the
   steps, in turn, so that all meet the same noise. A point gets `seconds` (the
   median) and `executed`, depth steps run per sample; with a model that is run
   step by step, `seconds` are those with finished samples moved out of the
   batch, and `masked_seconds` those with them masked.
 
   Args:
-    exp: the parts of the run.
-    params: of its model.
-    samples: to take the batch from; repeated where there are too few.
+    model: maps tokens to logits.
+    params: its parameters, on every device.
+    batch: [B, ...].
     most: depth steps at most.
-    rounds: that a time is the median of.
+    kind: `config.train.loss`.
     entropy: bound of `kl_entropy`, in nats.
+    rounds: that a time is the median of.
     curves: by exit rule, points with a `threshold`.
 
   Returns:
     the device, the batch size, and seconds of all the steps without a rule.
   """
   device = jax.local_devices()[0]
-  whole = sharding.replicated(exp.mesh)
-  params = jax.device_get(jax.jit(lambda x: x, out_shardings=whole)(params))
-  B = exp.config.eval.batch_size
-  batch = jax.tree.map(lambda x: np.resize(x, (B, *x.shape[1:])), samples)
-  params, batch = jax.device_put((params, batch), device)
-  if models_base.is_stepwise(exp.model):
-    full = _answers(exp.model, most)
-    timed = _stepwise(exp, params, batch, most, entropy, curves)
+  params, batch = jax.device_put((jax.device_get(params), batch), device)
+  if models_base.is_stepwise(model):
+    full = _answers(model, most)
+    timed = _stepwise(model, params, batch, most, kind, entropy, curves)
   else:
-    full = _answers(exp.model, most, rule='fixed')
-    timed = _repeated(exp, params, batch, most, curves)
+    full = _answers(model, most, rule='fixed')
+    timed = _repeated(model, params, batch, most, curves)
   runners = {i: run for i, (_, _, run) in enumerate(timed)}
   runners['full'] = lambda: jax.device_get(full(params, batch.inputs))
   seconds = stopwatch.alternate(runners, rounds)
@@ -64,7 +60,7 @@ def add(
     point[field] = seconds[i]['median']
   return {
     'device': device.device_kind,
-    'batch_size': B,
+    'batch_size': len(batch.inputs),
     'rounds': rounds,
     'full_seconds': seconds['full']['median'],
   }
@@ -82,10 +78,12 @@ def _answers(model: Any, depth: int, **halting: Any) -> Callable:
   return jax.jit(run)
 
 
-def _stepwise(exp, params, batch, most, entropy, curves) -> list[_Timed]:
+def _stepwise(
+  model, params, batch, most, kind, entropy, curves
+) -> list[_Timed]:
   B, timed = len(batch.inputs), []
   asked = batch.weights > 0
-  answer = early_exit.EarlyExit(exp.model, most, exp.config.train.loss)
+  answer = early_exit.EarlyExit(model, most, kind)
   for name, points in curves.items():
     for point in points:
       rule = exits.Rule(name, point['threshold'], entropy)
@@ -103,10 +101,10 @@ def _stepwise(exp, params, batch, most, entropy, curves) -> list[_Timed]:
   return timed
 
 
-def _repeated(exp, params, batch, most, curves) -> list[_Timed]:
+def _repeated(model, params, batch, most, curves) -> list[_Timed]:
   timed = []
   for point in curves.get('act', ()):
-    answer = _answers(exp.model, most, threshold=point['threshold'])
+    answer = _answers(model, most, threshold=point['threshold'])
 
     def run(answer=answer):
       return jax.device_get(answer(params, batch.inputs))

@@ -35,10 +35,8 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     plots.curves(run),
     plots.exact_match(lines.join([run]), scores),
     pictures.orbits(run),
+    *scaling.draw(run),
   ]
-  depths = scaling.load(run.folder)
-  if depths is not None:
-    written += [scaling.heat_map(run, depths), scaling.exit_curves(run, depths)]
   return [path for path in written if path is not None]
 
 

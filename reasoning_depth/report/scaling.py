@@ -12,6 +12,7 @@ import numpy as np
 
 from reasoning_depth.report import runs, style
 
+_FILE = 'compute_scaling'
 _NAMES = {
   'kl': 'KL',
   'entropy': 'entropy',
@@ -69,22 +70,21 @@ class Scaling:
   timing: dict[str, Any] | None
 
 
-def load(folder: pathlib.Path) -> Scaling | None:
-  """Reads what a run folder says of compute scaling; None where nothing.
+def load(run: runs.Run) -> Scaling | None:
+  """What a run folder says of compute scaling; None where nothing.
 
   Raises:
     ValueError: in one line that names the file, where it is damaged.
   """
-  path = folder / 'evaluations' / f'{runs.COMPUTE_SCALING}.json'
-  if not path.is_file():
+  found = run.analyses.get(_FILE)
+  if found is None:
     return None
-  found = runs.read_object(
-    path,
-    {
-      'group_name': str, 'trained_depth': int, 'depths': list, 'groups': list,
-      'overall': dict, 'exits': dict,
-    },
-  )  # fmt: skip
+  path = run.folder / 'evaluations' / f'{_FILE}.json'
+  needed = {
+    'group_name': str, 'trained_depth': int, 'depths': list, 'groups': list,
+    'overall': dict, 'exits': dict,
+  }  # fmt: skip
+  runs.check(found, needed, str(path))
   try:
     return _parsed(found)
   except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -136,6 +136,14 @@ def _numbers(values: list[Any]) -> np.ndarray:
   if not array.size or not np.isfinite(array).all():
     raise ValueError('numbers are missing or not finite')
   return array
+
+
+def draw(run: runs.Run) -> list[pathlib.Path]:
+  """Draws what there is of it; returns the paths. Errors as `load`."""
+  found = load(run)
+  if found is None:
+    return []
+  return [heat_map(run, found), *exit_curves(run, found)]
 
 
 @matplotlib.rc_context({**style.RC, 'axes.grid': False})
@@ -190,14 +198,14 @@ def _named(name: str, ceiling: float | None) -> str:
 
 
 @matplotlib.rc_context(style.RC)
-def exit_curves(run: runs.Run, found: Scaling) -> pathlib.Path | None:
+def exit_curves(run: runs.Run, found: Scaling) -> list[pathlib.Path]:
   """Draws exact match of exit rules against steps, and against seconds.
 
   Returns:
-    The path, or None where no rule was measured.
+    The path, if any rule was measured.
   """
   if not found.curves:
-    return None
+    return []
   panels = 2 if found.timing else 1
   figure = matplotlib.figure.Figure(
     figsize=(1 + 4.6 * panels, 4.6), layout='constrained'
@@ -236,4 +244,4 @@ def exit_curves(run: runs.Run, found: Scaling) -> pathlib.Path | None:
     f'{run.model} · {run.task} · seed {run.seed} · exit rules, '
     'a point a threshold'
   )
-  return style.save(figure, run.folder / 'plots' / 'exit_rules.png')
+  return [style.save(figure, run.folder / 'plots' / 'exit_rules.png')]

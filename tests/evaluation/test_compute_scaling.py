@@ -17,7 +17,7 @@ def smoke(family, **model):
   c = family.get_config('smoke')
   c.model.update(num_layers=1, width=8, num_heads=1, mlp_width=8, **model)
   c.eval.update(test_samples=SAMPLES, batch_size=16)
-  c.mesh.data = 1
+  c.mesh.data = 2
   return c
 
 
@@ -117,7 +117,7 @@ def test_overthinking_by_hand():
 def test_what_does_not_fit_is_told(tmp_path):
   exp = experiment.build(smoke(transformer))
   with pytest.raises(ValueError, match='halting.kind=none.*looped or trm'):
-    compute_scaling.analyze(exp, None, tmp_path)
+    compute_scaling.analyze(exp, {}, tmp_path)
   with pytest.raises(ValueError, match="thresholds of 'mean': allowed are kl"):
     compute_scaling.Settings(thresholds={'mean': (1,)})
   with pytest.raises(ValueError, match='most=-1: must be 0 or more'):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reasoning_depth import report
-from reasoning_depth.report import scaling, style
+from reasoning_depth.report import runs, scaling, style
 
 N = 6
 
@@ -26,6 +26,7 @@ def record(**fields):
   ]
   del groups[1]['ceiling_exact_match']
   return {
+    'analysis': 'compute_scaling',
     'group_name': 'hops',
     'trained_depth': 3,
     'depths': list(range(1, N + 1)),
@@ -79,12 +80,13 @@ def test_without_rules_or_times_less_is_drawn(tmp_path):
       del point['seconds']
   folder = folder_with(tmp_path, untimed)
   assert len(report.write(folder)) == 2
-  assert scaling.load(folder).curves['kl'].seconds is None
-  assert scaling.load(tmp_path / 'elsewhere') is None
+  assert scaling.load(runs.load(folder)).curves['kl'].seconds is None
+  (folder / 'evaluations/compute_scaling.json').unlink()
+  assert report.write(folder) == []
 
 
 def test_numbers_are_those_of_the_file(tmp_path):
-  found = scaling.load(folder_with(tmp_path, record()))
+  found = scaling.load(runs.load(folder_with(tmp_path, record())))
   assert found.names == ('2', '3', '5')
   assert found.ceilings == (0.95, None, 0.95)
   np.testing.assert_allclose(found.exact_match[1], np.linspace(0.1, 1, N))

@@ -10,7 +10,8 @@ from reasoning_depth.evaluation import compute_scaling, evaluate, exits
 from reasoning_depth.training import experiment, state
 
 SAMPLES = 60
-RULES = {'kl': (1.0, 0.01), 'argmax': (1, 2), 'q_head': (0.0,), 'act': (0.5,)}
+# All stop at the second step, and none before the last.
+RULES = {'kl': (1e9, 0.0), 'argmax': (1, 2), 'q_head': (0.0,), 'act': (0.5,)}
 
 
 def smoke(family, **model):
@@ -70,8 +71,13 @@ def test_a_looped_model(tmp_path):
   check_grid(
     record, exp.config.model.recurrence.mean, own_evaluation(exp, params)
   )
-  losses = record['overall']['loss']
-  assert len(set(losses)) == 5
+  every = [record['overall'], *record['groups']]
+  assert len(set(record['overall']['exact_match'])) > 2
+  for p, at in zip(record['exits']['kl'], (1, 4), strict=True):
+    assert p['mean_steps'] == at + 1
+    found = [p['exact_match'], *p['group_exact_match']]
+    expected = [row['exact_match'][at] for row in every]
+    np.testing.assert_allclose(found, expected)
   assert record['exits'].keys() == {'kl', 'argmax'}
   assert record['not_applicable'].keys() == {'q_head', 'act'}
   for name, points in record['exits'].items():

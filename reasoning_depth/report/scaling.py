@@ -10,7 +10,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from reasoning_depth.report import runs, style
+from reasoning_depth.report import plots, runs, style
 
 _FILE = 'compute_scaling'
 _NAMES = {
@@ -172,7 +172,7 @@ def heat_map(run: runs.Run, found: Scaling) -> pathlib.Path:
   ax.set_xticks(range(0, N, every), found.depths[::every])
   ax.set_yticks(range(G), map(_named, found.names, found.ceilings))
   ax.set_xlabel('depth steps at inference')
-  ax.set_ylabel(found.group_name.replace('_', ' '))
+  ax.set_ylabel(plots.group_label(found.group_name))
   peaks = found.exact_match.argmax(1)
   ax.scatter(
     peaks, np.arange(G) - 0.36, 22, style.VERMILLION, marker='v',

@@ -216,13 +216,14 @@ class Evaluator:
 
   def predict(
     self, params: Any, batch: base.Batch, step: Callable | None = None
-  ) -> tuple[np.ndarray, np.ndarray]:
+  ) -> Any:
     """Loss [N] and predicted tokens [N, L] of N samples on the host.
 
     Args:
       params: parameters of the model.
       batch: [N, ...].
-      step: how a batch is answered; None for the evaluation step.
+      step: how a batch is answered, by arrays [B, ...] of any structure; None
+        for the evaluation step.
     """
     step = step or self.step
     N = batch.inputs.shape[0]
@@ -235,8 +236,9 @@ class Evaluator:
     for start in range(0, N, self._size):
       part = jax.tree.map(lambda x, s=start: x[s : s + self._size], batch)
       outputs.append(step(params, jax.device_put(part, self._batched)))
-    losses, tokens = zip(*jax.device_get(outputs), strict=True)
-    return np.concatenate(losses)[:N], np.concatenate(tokens)[:N]
+    return jax.tree.map(
+      lambda *parts: np.concatenate(parts)[:N], *jax.device_get(outputs)
+    )
 
   def run(self, params: Any, samples: HeldOut) -> 'Result':
     """Scores held-out samples, each token given the true ones before it."""

@@ -1,4 +1,18 @@
-"""What a model returns, whatever it is."""
+"""What a model returns, whatever it is.
+
+A model that can be run one depth step at a time (see `is_stepwise`) has three
+methods beside `__call__`, for inference:
+
+    state = begin(tokens)        before the first step
+    state = again(state, n)      step n, from 0
+    logits, halt = read(state)   the answer after the steps made so far
+
+so that `read` after N steps gives the logits of `__call__(depth=N)`; `halt` is
+the halting head's logit [B], None without such a head. Nothing in a state
+depends on other samples.
+"""
+
+from typing import Any
 
 import flax.struct
 import jax
@@ -24,3 +38,21 @@ class Output:
   ponder: jax.Array
   executed: jax.Array
   penalty: jax.Array
+
+
+@flax.struct.dataclass
+class StepState:
+  """What a stepwise model carries from one depth step to the next.
+
+  Attributes:
+    inputs: [B, L, D], what every step sees.
+    latent: arrays [B, L, D], what the steps change.
+  """
+
+  inputs: jax.Array
+  latent: Any
+
+
+def is_stepwise(model: Any) -> bool:
+  """Whether a model can be run one depth step at a time."""
+  return hasattr(model, 'again')

@@ -165,9 +165,7 @@ class Looped(nn.Module):
     draws = depth is None and not deterministic and r.draw != 'fixed'
     most = r.most if draws else depth or r.mean
     loops = draw_loops(r, self.make_rng(RNG)) if draws else jnp.int32(most)
-    e = self.embedding(tokens)
-    if r.prelude:
-      e, _, _ = self.prelude(e)
+    e = self._input(tokens)
     s = self._initial(e, deterministic)
     if self.is_initializing():
       self._answer(self._loop(s, e, jnp.int32(0)))
@@ -194,6 +192,25 @@ class Looped(nn.Module):
       executed=loops.astype(jnp.float32),
       penalty=jnp.float32(0),
     )
+
+  def begin(self, tokens: jax.Array) -> base.StepState:
+    """Before the first loop at inference; see `base`."""
+    e = self._input(tokens)
+    return base.StepState(e, self._initial(e, deterministic=True))
+
+  def again(self, state: base.StepState, n: jax.Array) -> base.StepState:
+    """Loop n, from 0."""
+    return state.replace(latent=self._loop(state.latent, state.inputs, n))
+
+  def read(self, state: base.StepState) -> tuple[jax.Array, None]:
+    """Logits [B, L, V] after the loops made; there is no halting head."""
+    return self._answer(state.latent), None
+
+  def _input(self, tokens):
+    e = self.embedding(tokens)
+    if self.recurrence.prelude:
+      e, _, _ = self.prelude(e)
+    return e
 
   def _initial(self, e, deterministic):
     if self.recurrence.initial == 'embedding':

@@ -156,8 +156,29 @@ class TRM(nn.Module):
       new latents without gradient, logits [B, L, V], and the halting head's
       logit [B]: how sure it is that the whole answer is right.
     """
+    latents = self._deepen(self._input(tokens), latents)
+    logits, halt = self._answer(latents)
+    return jax.tree.map(jax.lax.stop_gradient, latents), logits, halt
+
+  def begin(self, tokens: jax.Array) -> base.StepState:
+    """Before the first deep recursion; see `base`."""
+    return base.StepState(self._input(tokens), self.first_latents(tokens.shape))
+
+  def again(self, state: base.StepState, n: jax.Array) -> base.StepState:
+    """One more deep recursion; all are the same."""
+    del n
+    return state.replace(latent=self._deepen(state.inputs, state.latent))
+
+  def read(self, state: base.StepState) -> tuple[jax.Array, jax.Array]:
+    """Logits [B, L, V], and the halting head's [B], of the latents so far."""
+    return self._answer(state.latent)
+
+  def _input(self, tokens):
     # At the scale of the latents, which the network's norms keep at 1.
-    x = self.embedding(tokens) / layers.EMBED_STD
+    return self.embedding(tokens) / layers.EMBED_STD
+
+  def _deepen(self, x, latents):
+    """The cycles of a deep recursion; the last alone has a gradient."""
     stopped = jax.tree.map(jax.lax.stop_gradient, (x, latents))
 
     def cycle(mdl, latents, _):
@@ -172,10 +193,12 @@ class TRM(nn.Module):
         length=self.recursion.cycles - 1,
       )(self, latents, None)
       latents = jax.tree.map(jax.lax.stop_gradient, latents)
-    latents = self._cycle(x, latents)
+    return self._cycle(x, latents)
+
+  def _answer(self, latents):
     logits = self.read_out(latents.answer, self.embedding.table())
     halt = self.halting(latents.answer[:, 0].astype(jnp.float32))[:, 0]
-    return jax.tree.map(jax.lax.stop_gradient, latents), logits, halt
+    return logits, halt
 
   def _cycle(self, x, latents):
     """n updates of z, one of y."""

@@ -5,7 +5,14 @@
 
 import pathlib
 
-from reasoning_depth.report import lines, pictures, plots, runs, tables
+from reasoning_depth.report import (
+  lines,
+  pictures,
+  plots,
+  runs,
+  scaling,
+  tables,
+)
 
 
 def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
@@ -28,6 +35,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     plots.curves(run),
     plots.exact_match(lines.join([run]), scores),
     pictures.orbits(run),
+    *scaling.draw(run),
   ]
   return [path for path in written if path is not None]
 

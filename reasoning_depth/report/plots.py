@@ -137,7 +137,7 @@ def _group_curves(
   if runs.named(groups):  # phases that are orders of magnitude apart
     ax.set_xscale('log')
   name = run.evaluation.group_name if run.evaluation else 'group'
-  ax.legend(title=_group_label(name), ncols=2, loc='best')
+  ax.legend(title=group_label(name), ncols=2, loc='best')
   ax.set_ylabel('validation exact match')
   _unit_axis(ax)
 
@@ -149,7 +149,8 @@ def _unit_axis(ax: matplotlib.axes.Axes) -> None:
   ax.set_ylim(0.4 if lowest >= 0.4 else 0, 1.02)
 
 
-def _group_label(name: str) -> str:
+def group_label(name: str) -> str:
+  """What an axis over groups is called."""
   return 'look-ahead k' if name == 'look_ahead' else name.replace('_', ' ')
 
 
@@ -221,7 +222,7 @@ def _panel(
   ax.set_xlim(-0.5, len(place) - 0.5)
   names = {p.group: p.name for line in members for p in line.points}
   ax.set_xticks(list(place.values()), [names[group] for group in place])
-  ax.set_xlabel(_group_label(members[0].group_name))
+  ax.set_xlabel(group_label(members[0].group_name))
   for i, line in enumerate(members):
     shift = _DODGE * (i - (len(members) - 1) / 2)
     x = np.array([place[p.group] + shift for p in line.points])

@@ -67,12 +67,15 @@ class Run:
     config: the nested config of the run.
     metrics: the lines of `metrics.jsonl`, in the order written.
     evaluations: all there are, by name.
+    analyses: files beside them that have a field `analysis`, by name; not
+      checked.
   """
 
   folder: pathlib.Path
   config: dict[str, Any]
   metrics: tuple[dict[str, Any], ...]
   evaluations: dict[str, Evaluation]
+  analyses: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
   @property
   def model(self) -> str:
@@ -118,7 +121,7 @@ class Run:
     for line in self.metrics:
       if line['split'] == split and line.get(name) is not None:
         where = f'{self.folder / "metrics.jsonl"}: step {line["step"]}'
-        _check(line, {name: float}, where)
+        check(line, {name: float}, where)
         values[line['step']] = line[name]
     steps = np.array(sorted(values), np.int64)
     y = np.array([values[step] for step in steps], np.float64)
@@ -171,9 +174,14 @@ def load(folder: str | pathlib.Path) -> Run:
   if path.is_file():
     needed = {'step': int, 'split': str}
     metrics = tuple(line for _, line in _lines(path, needed))
-  paths = sorted((folder / 'evaluations').glob('*.json'))
-  evaluations = {path.stem: _evaluation(path) for path in paths}
-  return Run(folder, config, metrics, evaluations)
+  evaluations, analyses = {}, {}
+  for path in sorted((folder / 'evaluations').glob('*.json')):
+    found = read_object(path, {})
+    if 'analysis' in found:
+      analyses[path.stem] = found
+    else:
+      evaluations[path.stem] = _evaluation(path, found)
+  return Run(folder, config, metrics, evaluations, analyses)
 
 
 def rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
@@ -191,7 +199,7 @@ def rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
   for number, row in _lines(path, needed):
     where = f'{path}: line {number}'
     given = {k: v for k, v in may_have.items() if row.get(k) is not None}
-    _check(row, given, where)
+    check(row, given, where)
     if len(row['prediction']) != len(row['target']):
       raise ValueError(
         f'{where}: prediction has {len(row["prediction"])} characters, '
@@ -224,11 +232,12 @@ def _lines(
         if not line.endswith(b'\n'):
           return
         raise ValueError(f'{path}: line {number} is damaged') from None
-      _check(value, needed, f'{path}: line {number}')
+      check(value, needed, f'{path}: line {number}')
       yield number, value
 
 
-def _check(value: Any, needed: dict[str, type], where: str) -> None:
+def check(value: Any, needed: Mapping[str, type], where: str) -> None:
+  """Raises ValueError unless `value` has the fields, of these types."""
   if not isinstance(value, dict):
     raise ValueError(f'{where}: not an object of named values')
   for name, kind in needed.items():
@@ -254,18 +263,18 @@ def read_object(
     value = json.loads(path.read_bytes())
   except (OSError, ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not readable as JSON ({error})') from None
-  _check(value, needed, str(path))
+  check(value, needed, str(path))
   return value
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
   config = read_object(path, {'seed': int, 'task': dict, 'model': dict})
   for group in ('task', 'model'):
-    _check(config[group], {'name': str}, f'{path}: {group}')
+    check(config[group], {'name': str}, f'{path}: {group}')
   if 'variant' in config['task']:
-    _check(config['task'], {'variant': str}, f'{path}: task')
+    check(config['task'], {'variant': str}, f'{path}: task')
   if 'train' in config:
-    _check(config, {'train': dict}, str(path))
+    check(config, {'train': dict}, str(path))
   try:
     flat = configuration.flatten(config)
   except RecursionError:
@@ -278,15 +287,15 @@ def _config(path: pathlib.Path) -> dict[str, Any]:
   return config
 
 
-def _evaluation(path: pathlib.Path) -> Evaluation:
+def _evaluation(path: pathlib.Path, found: dict[str, Any]) -> Evaluation:
   needed = {'split': str, 'step': int, 'group_name': str}
-  found = read_object(path, {**needed, 'groups': list, 'overall': dict})
+  check(found, {**needed, 'groups': list, 'overall': dict}, str(path))
   if not found['groups']:
     raise ValueError(f'{path}: groups is empty')
   groups = []
   for i, group in enumerate(found['groups']):
     where = f'{path}: groups[{i}]'
-    _check(group, {'group': int}, where)
+    check(group, {'group': int}, where)
     label = group.get('label', '')
     if not isinstance(label, str) or not re.fullmatch(r'\w*', label):
       raise ValueError(f'{where}: label is no word')
@@ -308,16 +317,16 @@ def _score(found: dict[str, Any], where: str) -> Score:
     'exact_match_interval': list,
     'bit_accuracy': float,
   }
-  _check(found, needed, where)
+  check(found, needed, where)
   interval = found['exact_match_interval']
   if len(interval) != 2:
     raise ValueError(f'{where}: exact_match_interval is not [low, high]')
   low_high = {'low': float, 'high': float}
   bounds = dict(zip(low_high, interval, strict=True))
-  _check(bounds, low_high, f'{where}: exact_match_interval')
+  check(bounds, low_high, f'{where}: exact_match_interval')
   names = {field.name for field in dataclasses.fields(Score)} - {'label'}
   fields = {name: found[name] for name in names if found.get(name) is not None}
-  _check(fields, {name: float for name in fields if name not in needed}, where)
+  check(fields, {name: float for name in fields if name not in needed}, where)
   counted = {'num_samples', 'group', 'exact_match_interval'}
   shares = bounds | {k: v for k, v in fields.items() if k not in counted}
   for name, value in shares.items():

@@ -69,11 +69,18 @@ def cross_entropy(
     kind: 'softmax', or 'stablemax' (2501.04697): probabilities in proportion to
       x + 1 for x >= 0 and to 1 / (1 - x) below.
   """
-  if kind == 'stablemax':
-    # Where a branch is not taken its argument is made harmless.
-    above, below = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
-    logits = jnp.log1p(above) - jnp.log1p(-below)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+  return optax.softmax_cross_entropy_with_integer_labels(
+    for_softmax(logits, kind), targets
+  )
+
+
+def for_softmax(logits: jax.Array, kind: str) -> jax.Array:
+  """Logits whose softmax has the probabilities of a kind of loss."""
+  if kind == 'softmax':
+    return logits
+  # Where a branch is not taken its argument is made harmless.
+  above, below = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
+  return jnp.log1p(above) - jnp.log1p(-below)
 
 
 def score(

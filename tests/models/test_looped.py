@@ -174,3 +174,26 @@ def test_loops_are_drawn_in_training_only(draw):
 def test_bad_fields_are_named(fields, match):
   with pytest.raises(ValueError, match=match):
     looped.Recurrence(**fields)
+
+
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {'inject': 'none', 'initial': 'embedding'},
+    {'prelude': 1, 'coda': 1, 'initial': 'noise', 'inject': 'concat'},
+    {'carry': 'answer', 'truncate': 2},
+  ],
+  ids=str,
+)
+def test_step_by_step_is_the_call_at_every_depth(fields):
+  model, variables = build(**fields)
+  begin = jax.jit(functools.partial(model.apply, method='begin'))
+  again = jax.jit(functools.partial(model.apply, method='again'))
+  read = jax.jit(functools.partial(model.apply, method='read'))
+  state = begin(variables, TOKENS)
+  for n in range(5):
+    state = again(variables, state, jnp.int32(n))
+    logits, halt = read(variables, state)
+    expected = apply(model, variables, depth=n + 1).logits
+    np.testing.assert_allclose(logits, expected, atol=2e-5)
+    assert halt is None

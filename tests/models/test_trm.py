@@ -87,3 +87,36 @@ def test_bad_fields_are_named():
     trm.TinyRecursion(cycles=0)
   with pytest.raises(ValueError, match='recursion.exploration=2'):
     trm.TinyRecursion(exploration=2)
+
+
+def test_step_by_step_is_the_call_at_every_depth():
+  model, variables = build(inner_steps=2, cycles=2)
+
+  @jax.jit
+  def steps(variables):
+    state = model.apply(variables, TOKENS, method='begin')
+    every = []
+    for n in range(3):
+      state = model.apply(variables, state, n, method='again')
+      every.append(model.apply(variables, state, method='read'))
+    return jax.tree.map(lambda *x: jnp.stack(x), *every)
+
+  @jax.jit
+  def recursions(variables):
+    latents, every = model.first_latents(TOKENS.shape), []
+    for _ in range(3):
+      latents, logits, halt = model.apply(
+        variables, TOKENS, latents, method='recurse'
+      )
+      every.append((logits, halt))
+    return jax.tree.map(lambda *x: jnp.stack(x), *every)
+
+  logits, halt = steps(variables)
+  theirs, halt_theirs = recursions(variables)
+  np.testing.assert_allclose(logits, theirs, atol=1e-4)
+  np.testing.assert_allclose(halt, halt_theirs, atol=1e-4)
+  for n in range(3):
+    called = jax.jit(functools.partial(model.apply, depth=n + 1))(
+      variables, TOKENS
+    )
+    np.testing.assert_allclose(logits[n], called.logits, atol=5e-3)

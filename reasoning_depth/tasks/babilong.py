@@ -48,6 +48,8 @@ class BABILong:
   background: str = ''
   tokenizer: str = ''
 
+  group_name = 'length'
+
   def __post_init__(self):
     if self.question not in babi.TASKS:
       raise ValueError(
@@ -110,19 +112,20 @@ class BABILong:
     return self._vocabulary.encode(f' {sentence}')
 
   def host_sample(
-    self, seed: int, step: int, batch_size: int, split: str = 'train'
+    self,
+    seed: int,
+    step: int,
+    batch_size: int,
+    split: str = 'train',
+    first: int = 0,
   ) -> base.Batch:
-    """A batch of NumPy arrays, made on the host; a function of its arguments.
+    """A batch of NumPy arrays, made on the host; see `base.HostTask`.
 
-    Args:
-      seed: of the run.
-      step: the number of the batch.
-      batch_size: B.
-      split: 'train', 'validation' or 'test', apart by their random numbers.
+    Splits are apart by their random numbers. The group is the length.
     """
     rows = [
       next(self.stream(seed, step, index, split, self.length))
-      for index in range(batch_size)
+      for index in range(first, first + batch_size)
     ]
     fields = [f.name for f in dataclasses.fields(base.Batch)]
     return base.Batch(
@@ -182,14 +185,17 @@ class BABILong:
     shortest = MAX_LENGTH
     for _ in range(trials):
       story = babi.story(self.question, rng)
-      q = story.questions[rng.integers(len(story.questions))]
-      facts = [self._encode(fact) for fact in story.facts[: q.after]]
-      answer = self._encode(q.answer)
-      ending = [*self._encode(q.text), self.gen, *answer]
-      needed = sum(map(len, facts)) + len(ending)
-      if needed <= self.length:
-        return facts, ending, len(answer)
-      shortest = min(shortest, needed)
+      facts = [self._encode(fact) for fact in story.facts]
+      fitting = []
+      for q in story.questions:
+        answer = self._encode(q.answer)
+        ending = [*self._encode(q.text), self.gen, *answer]
+        needed = sum(map(len, facts[: q.after])) + len(ending)
+        shortest = min(shortest, needed)
+        if needed <= self.length:
+          fitting.append((facts[: q.after], ending, len(answer)))
+      if fitting:
+        return fitting[rng.integers(len(fitting))]
     raise ValueError(
       f'length={self.length}: too short for the facts of question='
       f'{self.question}; the shortest of {trials} stories takes {shortest} '

@@ -58,7 +58,7 @@ FORMS = tuple(
   )
 )
 SHORTEST = 10  # tokens in a sentence that is kept
-_DRAWN_AT_ONCE = 256  # sentences
+_DRAWN_AT_ONCE = 16  # sentences
 _NAMES = {name.lower() for name in babi.ENTITIES}
 
 

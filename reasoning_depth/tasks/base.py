@@ -47,3 +47,36 @@ class Task(Protocol):
   ) -> Batch:
     """Draws a batch of `split`, one of 'train', 'validation', 'test'."""
     ...
+
+
+class HostTask(Protocol):
+  """A task whose batches are made on the host, such as text; see `Task`.
+
+  It has `host_sample` in the place of `sample`, and all else. Where sequences
+  may be too long for the memory it also has `stream`, as `babilong` does.
+  """
+
+  def host_sample(
+    self,
+    seed: int,
+    step: int,
+    batch_size: int,
+    split: str = 'train',
+    first: int = 0,
+  ) -> Batch:
+    """NumPy arrays that follow from the arguments alone.
+
+    Args:
+      seed: of the run.
+      step: the number of the batch.
+      batch_size: samples to make.
+      split: 'train', 'validation' or 'test'.
+      first: of them, counted in the batch; each depends on its own number
+        alone, so that a host makes those that it needs.
+    """
+    ...
+
+
+def on_host(task: Task | HostTask) -> bool:
+  """Whether a task's batches are made on the host."""
+  return hasattr(task, 'host_sample')

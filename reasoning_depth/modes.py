@@ -11,6 +11,7 @@ from reasoning_depth.training import (
   curriculum,
   divergence,
   experiment,
+  feed,
   loop,
   resume,
 )
@@ -58,7 +59,8 @@ def replay(
   current = resume.restore(exp, folder, divergence.FOLDER)
   at = int(current.step)
   exp = curriculum.at_stage(exp, int(current.stage))
-  _, metrics = loop.compile_dispatch(exp, current, num_steps=1)(current)
+  dispatch = loop.compile_dispatch(exp, current, num_steps=1)
+  _, metrics = dispatch(current, *feed.given(exp, at, num_steps=1))
   metrics = jax.tree.map(lambda x: x[0], jax.device_get(metrics))
   print(
     f'step {at}: {"finite" if metrics.finite else "not finite"}, loss '

@@ -62,7 +62,10 @@ def held_out(
     num_samples: N.
     with_ceiling: whether to compute ceiling and baselines (orbits only).
   """
-  batch = _draw(task.sample, key, split, num_samples)
+  if base.on_host(task):
+    batch = task.host_sample(host_seed(key), 0, num_samples, split)
+  else:
+    batch = _draw(task.sample, key, split, num_samples)
   if not isinstance(task, orbits.Orbits):
     name = getattr(task, 'group_name', 'group')
     return HeldOut(batch, None, {}, name, getattr(task, 'group_labels', ()))
@@ -80,6 +83,11 @@ def held_out(
         for name, values in known.items()
       }
   return HeldOut(batch, observed, known)
+
+
+def host_seed(key: jax.Array) -> int:
+  """The seed that held-out samples of a host's task are made from."""
+  return int(jax.random.bits(key))
 
 
 def _draw(

@@ -9,6 +9,7 @@ _FLOAT32 = 3.4028234e38
 # Cells, states and elements: a sequence is laid out on the host as well.
 _LONG = 4096
 _PAIRS = 2**20
+_TOKENS = 2**30  # of a long text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ EVERY = {
   **_group(
     'train.curriculum',
     field=_word(),
-    values=_wholes(0, _LONG),
+    values=_wholes(0, _TOKENS),
     threshold=_number(0, 1),
     most_steps=_whole(0),
     reset_optimizer=_TRUTH,
@@ -217,6 +218,13 @@ CHOSEN = {
     key_length=_whole(1, _LONG),
     value_length=_whole(1, _LONG),
     symbols=_whole(2, _LONG),
+  ),
+  ('task.name', 'babilong'): _group(
+    'task',
+    question=_word(),
+    length=_whole(1, _TOKENS),
+    background=_word(),
+    tokenizer=_word(),
   ),
   ('model.name', 'mamba'): _group('model', state_size=_whole(1)),
   ('model.name', 'rmt'): SEGMENTS,

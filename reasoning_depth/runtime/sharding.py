@@ -58,6 +58,11 @@ def batched(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P('data'))
 
 
+def batches(mesh: Mesh) -> NamedSharding:
+  """Second axis split over the devices: batches of many steps."""
+  return NamedSharding(mesh, P(None, 'data'))
+
+
 def constrain_batch(batch: Any, mesh: Mesh) -> Any:
   """Inside `jit`: splits a batch over the devices."""
   return jax.lax.with_sharding_constraint(batch, batched(mesh))

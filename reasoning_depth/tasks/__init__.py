@@ -5,6 +5,7 @@ from typing import Any
 
 from reasoning_depth.tasks import (
   association,
+  babilong,
   base,
   groups,
   knowledge_graph,
@@ -13,6 +14,7 @@ from reasoning_depth.tasks import (
 
 TASKS = {
   'association': association.Association,
+  'babilong': babilong.BABILong,
   'composition': knowledge_graph.Composition,
   'extrapolation': knowledge_graph.Extrapolation,
   'groups': groups.Groups,

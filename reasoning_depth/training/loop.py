@@ -10,7 +10,7 @@ import jax
 import ml_collections
 from clu import parameter_overview
 
-from reasoning_depth.evaluation import evaluate, rollout
+from reasoning_depth.evaluation import evaluate, long_answers, rollout
 from reasoning_depth.runtime import (
   checkpoint,
   ending,
@@ -19,11 +19,13 @@ from reasoning_depth.runtime import (
   sharding,
   writer,
 )
+from reasoning_depth.tasks import base
 from reasoning_depth.training import (
   curriculum,
   deep_supervision,
   divergence,
   experiment,
+  feed,
   grpo,
   reporting,
   resume,
@@ -97,34 +99,38 @@ class _Run:
     """Trains to the last step; returns the state, which is saved."""
     config = self._exp.config
     length = config.train.steps_per_dispatch
-    for at in range(int(current.step), config.train.num_steps, length):
-      if self._watch.asked():
-        self._leave(at, current)
-      current, metrics = stage.dispatch(current)
-      # The devices work on this dispatch while the last one is reported.
-      self._reported(current, self._report.next, at, metrics)
-      end = at + length
-      last = end == config.train.num_steps
-      evaluates = end % config.eval.every == 0 or last
-      saves = end % config.checkpoint.every == 0 or last
-      if evaluates or saves:
-        self._reported(current, self._report.flush)
-      over, scores = False, None
-      if evaluates:
-        with self._show.pause(end):
-          summary = stage.validate(current)
-          self._report.validation(end, stage.index, summary)
-        scores = reporting.scores(summary)
-        over = stage.is_over(end, summary) and not last
+    try:
+      for at in range(int(current.step), config.train.num_steps, length):
+        if self._watch.asked():
+          self._leave(at, current)
+        current, metrics = stage.dispatch(current, at)
+        # The devices work on this dispatch while the last one is reported.
+        self._reported(current, self._report.next, at, metrics)
+        end = at + length
+        last = end == config.train.num_steps
+        evaluates = end % config.eval.every == 0 or last
+        saves = end % config.checkpoint.every == 0 or last
+        if evaluates or saves:
+          self._reported(current, self._report.flush)
+        over, scores = False, None
+        if evaluates:
+          with self._show.pause(end):
+            summary = stage.validate(current)
+            self._report.validation(end, stage.index, summary)
+          scores = reporting.scores(summary)
+          over = stage.is_over(end, summary) and not last
+          if over:
+            current = curriculum.advance(self._exp, current)
+        if saves:
+          self._checkpoints.save(end, current, scores)
         if over:
-          current = curriculum.advance(self._exp, current)
-      if saves:
-        self._checkpoints.save(end, current, scores)
-      if over:
-        with self._show.pause(end):
-          stage = _Stage(self._exp, current, self._show)
-    self._save_for_good(current)
-    return current
+          with self._show.pause(end):
+            stage.close()
+            stage = _Stage(self._exp, current, self._show)
+      self._save_for_good(current)
+      return current
+    finally:
+      stage.close()
 
   def _reported(self, current, report, *args) -> None:
     """Calls a report; where it finds a divergence, keeps the state before."""
@@ -172,9 +178,9 @@ class _Stage:
     self._whole, self.index = exp, int(current.stage)
     self._start = int(current.stage_start)
     exp = curriculum.at_stage(exp, self.index)
-    self.dispatch = compile_dispatch(
-      exp, current, exp.config.train.steps_per_dispatch
-    )
+    length = exp.config.train.steps_per_dispatch
+    self._dispatch = compile_dispatch(exp, current, length)
+    self._feed = feed.Feed(exp, length)
     parameters = parameter_overview.count_parameters(current.params)
     name = ''
     if curriculum.num_stages(exp.config) > 1:
@@ -193,6 +199,16 @@ class _Stage:
       'validation',
       exp.config.eval.validation_samples,
     )
+
+  def dispatch(
+    self, current: state.TrainState, at: int
+  ) -> tuple[state.TrainState, step.StepMetrics]:
+    """Trains from step `at` on, for as many steps as a dispatch has."""
+    return self._dispatch(current, *self._feed.take(at))
+
+  def close(self) -> None:
+    """Stops what makes batches ahead."""
+    self._feed.close()
 
   def validate(self, current: state.TrainState) -> dict[str, Any]:
     """Scores of the validation samples; by generation after GRPO."""
@@ -224,24 +240,25 @@ def compile_dispatch(
 ) -> jax.stages.Compiled:
   """Compiles so many steps of training as one computation.
 
-  What comes back takes a state of these shapes and shardings and can never
-  compile again.
+  What comes back takes a state of these shapes and shardings, and what
+  `feed.given` gives, and can never compile again.
   """
   dispatch = step.make_dispatch(
     _train_step(exp),
-    experiment.sampler(exp),
+    None if base.on_host(exp.task) else experiment.sampler(exp),
     state.data_key(exp.config.seed),
     num_steps,
   )
-  where = jax.tree.map(lambda x: x.sharding, current)
+  given = feed.shapes(exp, num_steps)
+  where = jax.tree.map(lambda x: x.sharding, (current, *given))
   with jax.set_mesh(exp.mesh):
     jitted = jax.jit(
       dispatch,
-      in_shardings=(where,),
-      out_shardings=(where, sharding.replicated(exp.mesh)),
+      in_shardings=where,
+      out_shardings=(where[0], sharding.replicated(exp.mesh)),
       donate_argnums=0,
     )
-    return jitted.lower(current).compile()
+    return jitted.lower(current, *given).compile()
 
 
 def final_evaluation(
@@ -252,7 +269,8 @@ def final_evaluation(
 ) -> dict[str, Any]:
   """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
 
-  With `eval.rollout`, also `evaluations/rollout.json`.
+  Samples that can be streamed are, so that they may have any length; their rows
+  hold the last segment. With `eval.rollout`, also `evaluations/rollout.json`.
 
   Args:
     exp: the parts of the run.
@@ -262,18 +280,8 @@ def final_evaluation(
       run's own config.
   """
   config = exp.config.eval
-  samples = evaluate.held_out(
-    exp.task,
-    state.evaluation_key(exp.config.seed),
-    'test',
-    config.test_samples,
-    with_ceiling=config.ceiling,
-  )
-  evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
-  speaks = getattr(exp.task, 'speaks', False)
-  speaks |= exp.config.train.method == 'grpo'
-  run = evaluator.run_spoken if speaks else evaluator.run
-  result = run(current.best_params, samples)
+  key = state.evaluation_key(exp.config.seed)
+  result = _test(exp, current, key)
   head = {
     'split': 'test',
     'seed': exp.config.seed,
@@ -287,12 +295,30 @@ def final_evaluation(
     writer.write_rows(folder / f'test{name}.jsonl', rows)
   if config.rollout:
     result = rollout.roll_out(
-      evaluator,
+      evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh),
       current.best_params,
-      state.evaluation_key(exp.config.seed),
+      key,
       config.rollout,
       config.test_samples,
       config.ceiling,
     )
     writer.write_json(folder / f'rollout{name}.json', head | result.summary())
   return summary
+
+
+def _test(
+  exp: experiment.Experiment, current: state.TrainState, key: jax.Array
+) -> evaluate.Result:
+  """Answers of a state on the test split."""
+  params, count = current.best_params, exp.config.eval.test_samples
+  parts = exp.model, exp.task, exp.config, exp.mesh
+  if long_answers.can(exp.task, exp.model):
+    return long_answers.Reader(*parts).run(params, key, 'test', count)
+  samples = evaluate.held_out(
+    exp.task, key, 'test', count, with_ceiling=exp.config.eval.ceiling
+  )
+  evaluator = evaluate.Evaluator(*parts)
+  speaks = getattr(exp.task, 'speaks', False)
+  speaks |= exp.config.train.method == 'grpo'
+  run = evaluator.run_spoken if speaks else evaluator.run
+  return run(params, samples)

@@ -35,6 +35,19 @@ class StepMetrics:
   extra: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
 
 
+@flax.struct.dataclass
+class Chunk:
+  """Batches made on the host for the steps of a dispatch.
+
+  Attributes:
+    first: int32, the number of the first step.
+    batches: a `base.Batch` of arrays [n, B, ...].
+  """
+
+  first: jax.Array
+  batches: base.Batch
+
+
 def gradients(
   model: nn.Module,
   params: Any,
@@ -138,26 +151,42 @@ def update(
 
 def make_dispatch(
   train_step: Callable,
-  sample: Callable[[jax.Array], base.Batch],
+  sample: Callable[[jax.Array], base.Batch] | None,
   key: jax.Array,
   num_steps: int,
-) -> Callable[[state.TrainState], tuple[state.TrainState, StepMetrics]]:
-  """`num_steps` training steps as one scan, batches generated inside it.
+) -> Callable[..., tuple[state.TrainState, StepMetrics]]:
+  """`num_steps` training steps as one scan.
 
   Args:
     train_step: from `make_train_step`.
-    sample: a batch from a key.
+    sample: a batch from a key, made inside the scan; None where batches come
+      from the host.
     key: the batch of step n is `sample(fold_in(key, n))`; what the model draws
       comes from a child of that key.
     num_steps: steps in the scan.
+
+  Returns:
+    a function of the state; with `sample` None, of the state and a `Chunk`.
   """
 
-  def dispatch(old):
-    def body(carry, _):
-      here = jax.random.fold_in(key, carry.step)
-      draws = jax.random.fold_in(here, DRAWS)
+  def body(carry, given):
+    here = jax.random.fold_in(key, carry.step)
+    draws = jax.random.fold_in(here, DRAWS)
+    if sample:
       return train_step(carry, sample(here), draws)
+    at, batch = given
+    new, metrics = train_step(carry, batch, draws)
+    # After a step that was not made, this is the batch of a later one.
+    due = carry.step == at
+    metrics = metrics.replace(
+      finite=metrics.finite & due, skipped=metrics.skipped & due
+    )
+    return jax.tree.map(lambda n, o: jnp.where(due, n, o), new, carry), metrics
 
-    return jax.lax.scan(body, old, length=num_steps)
+  def dispatch(old, chunk=None):
+    given = None
+    if chunk is not None:
+      given = chunk.first + jnp.arange(num_steps), chunk.batches
+    return jax.lax.scan(body, old, given, length=num_steps)
 
   return dispatch

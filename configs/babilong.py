@@ -1,0 +1,103 @@
+r"""BABILong: facts hidden in long text (2406.10149; ARMT on it: 2407.04841).
+
+  python main.py --config=configs/babilong.py:task=qa1,gpu
+  python main.py --mode=evaluate --workdir=runs/babilong-task=qa1,gpu \
+    --config.task.length=1048576 --config.eval.test_samples=100
+
+ARMT of GPT-2's size, segments of 512 tokens, 10 memory tokens; the text grows
+through a curriculum from 1 segment to 32 (16,384 tokens). `task=` is qa1 to
+qa5. Sizes are the paper's; there the weights come from GPT-2 and its tokenizer,
+here from nothing and of whole words. The second command scores the run at a
+length it was not trained at, in segments. Not measured.
+
+`--config.task.background=a.txt,b.txt --config.task.tokenizer=file.json` hides
+the facts in real books.
+"""
+
+import ml_collections
+
+from configs import armt, common
+from reasoning_depth.runtime import configuration
+from reasoning_depth.tasks import babi
+
+SEGMENT = 512  # tokens
+STAGES = (1, 2, 4, 8, 16, 32)  # segments
+
+
+def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  common.refuse(arg, 'babilong', 'layout', 'k', 'curriculum')
+  words = common.parse_arg(arg)
+  question = words.get('task', 'qa1')
+  if question not in babi.TASKS:
+    raise ValueError(
+      f'word task={configuration.shown(question)}: allowed are '
+      f'{", ".join(babi.TASKS)}'
+    )
+  model = common.backbone()
+  model.name = 'armt'
+  model.num_layers = 12
+  model.width = 768
+  model.num_heads = 12
+  model.mlp_width = 3_072
+  model.parallel_residual = False
+  model.memory = armt.memory()
+  model.memory.num_tokens = 10
+  model.memory.key_width = 64
+  model.memory.repeat_states = 0
+  model.memory.unroll = 1
+  model.halting = common.halting()
+  c = common.build(arg, model, cpu, smoke)
+  c.task = task(question)
+  if common.at_full_size(arg):
+    c.train.num_steps = 60_000
+    c.train.batch_size = 64
+    c.train.steps_per_dispatch = 10
+    c.train.learning_rate = 1e-4
+    c.train.decay_steps = 0
+    c.eval.every = c.checkpoint.every = 500
+    c.eval.test_samples = 1_000
+    c.eval.batch_size = 64
+    stages(c, SEGMENT, STAGES, 10_000)
+  elif 'cpu' in words:
+    stages(c, 64, (1, 2, 4, 8, 16), 0)
+  else:
+    stages(c, 128 if question in ('qa1', 'qa4') else 256, (1, 2), 20)
+  return c
+
+
+def task(question: str) -> ml_collections.ConfigDict:
+  """Facts in invented text, of whole words."""
+  t = ml_collections.ConfigDict()
+  t.name = 'babilong'
+  t.question = question  # qa1 to qa5
+  t.length = SEGMENT  # tokens of a sequence; `stages` sets it
+  t.background = ''  # files of books, with commas between; '': invented
+  t.tokenizer = ''  # JSON file of `tokenizers`; '': whole words
+  return t
+
+
+def stages(
+  c: ml_collections.ConfigDict,
+  segment: int,
+  counts: tuple[int, ...],
+  most_steps: int,
+) -> None:
+  """A curriculum over the number of segments; most_steps in a stage at most."""
+  c.model.memory.segment_states = segment  # a state is a token
+  c.task.length = segment * counts[-1]
+  c.train.curriculum.field = 'length'
+  c.train.curriculum['values'] = tuple(segment * n for n in counts)
+  c.train.curriculum.most_steps = most_steps
+
+
+def cpu(c: ml_collections.ConfigDict) -> None:
+  pass
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  c.model.unroll = 1  # compiles sooner
+  c.model.memory.num_tokens = 2
+  c.model.memory.key_width = 8
+  c.eval.validation_samples = 32
+  c.eval.test_samples = 32
+  c.eval.batch_size = 32

@@ -1,0 +1,113 @@
+"""Batches that are made on the host, a dispatch's worth at a time."""
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from reasoning_depth.runtime import sharding
+from reasoning_depth.tasks import base
+from reasoning_depth.training import experiment, step
+
+
+def given(
+  exp: experiment.Experiment,
+  at: int,
+  num_steps: int,
+  stopped: Callable[[], bool] = lambda: False,
+) -> tuple[step.Chunk, ...]:
+  """What a dispatch takes beside the state, on the devices.
+
+  Every process makes the samples of its own devices alone.
+
+  Args:
+    exp: the experiment, at the stage of its curriculum.
+    at: the first step.
+    num_steps: of the dispatch, n.
+    stopped: asked before each batch; where True, what comes back is of no use.
+
+  Returns:
+    nothing for a task whose batches are made on the devices; else a chunk with
+    batches [n, B, ...].
+  """
+  if not base.on_host(exp.task):
+    return ()
+  seed, B = exp.config.seed, exp.config.train.batch_size
+  where = sharding.batches(exp.mesh)
+  indices = where.addressable_devices_indices_map((num_steps, B)).values()
+  parts = {}
+  for start, stop, _ in {rows.indices(B) for _, rows in indices}:
+    made = []
+    for i in range(num_steps):
+      if stopped():
+        return ()
+      made.append(
+        exp.task.host_sample(seed, at + i, stop - start, 'train', start)
+      )
+    parts[start] = jax.tree.map(lambda *x: np.stack(x), *made)
+
+  def whole(*leaves: np.ndarray) -> jax.Array:
+    """One array over all devices from the parts that this host has made."""
+    by_start = dict(zip(parts, leaves, strict=True))
+    return jax.make_array_from_callback(
+      (num_steps, B, *leaves[0].shape[2:]),
+      where,
+      lambda index: by_start[index[1].indices(B)[0]],
+    )
+
+  first = jax.device_put(np.int32(at), sharding.replicated(exp.mesh))
+  return (step.Chunk(first, jax.tree.map(whole, *parts.values())),)
+
+
+def shapes(
+  exp: experiment.Experiment, num_steps: int
+) -> tuple[step.Chunk, ...]:
+  """Shapes and shardings of what `given` gives, to compile for."""
+  if not base.on_host(exp.task):
+    return ()
+  B, mesh = exp.config.train.batch_size, exp.mesh
+  sample = exp.task.host_sample(exp.config.seed, 0, 1)
+  batches = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      (num_steps, B, *x.shape[1:]), x.dtype, sharding=sharding.batches(mesh)
+    ),
+    sample,
+  )
+  first = jax.ShapeDtypeStruct((), np.int32, sharding=sharding.replicated(mesh))
+  return (step.Chunk(first, batches),)
+
+
+class Feed:
+  """Makes the next dispatch's batches while the devices work on this one's.
+
+  One chunk is made ahead, no more, by a thread that ends with `close`. What is
+  raised there is raised by the `take` that asks for the chunk.
+  """
+
+  def __init__(self, exp: experiment.Experiment, num_steps: int):
+    """Args: exp, at the stage of its curriculum; num_steps of a dispatch."""
+    self._exp, self._num_steps = exp, num_steps
+    self._stop = threading.Event()
+    self._thread = concurrent.futures.ThreadPoolExecutor(
+      1, thread_name_prefix='batches'
+    )
+    self._ahead: dict[int, concurrent.futures.Future] = {}
+
+  def take(self, at: int) -> tuple[step.Chunk, ...]:
+    """As `given`, for the dispatch that begins at step `at`."""
+    ready = self._ahead.pop(at, None)
+    chunk = ready.result() if ready else self._make(at)
+    after = at + self._num_steps
+    if chunk and after < self._exp.config.train.num_steps:
+      self._ahead[after] = self._thread.submit(self._make, after)
+    return chunk
+
+  def close(self) -> None:
+    """Stops making batches; waits for the one being made."""
+    self._stop.set()
+    self._thread.shutdown(cancel_futures=True)
+
+  def _make(self, at: int) -> tuple[step.Chunk, ...]:
+    return given(self._exp, at, self._num_steps, self._stop.is_set)

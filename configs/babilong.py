@@ -22,6 +22,7 @@ from reasoning_depth.tasks import babi
 
 SEGMENT = 512  # tokens
 STAGES = (1, 2, 4, 8, 16, 32)  # segments
+SHORT = {'qa1': 32, 'qa4': 32}  # tokens that hold some facts and the question
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
@@ -58,10 +59,10 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.eval.test_samples = 1_000
     c.eval.batch_size = 64
     stages(c, SEGMENT, STAGES, 10_000)
-  elif 'cpu' in words:
-    stages(c, 64, (1, 2, 4, 8, 16), 0)
+  elif 'smoke' in words:
+    stages(c, SHORT.get(question, 256), (1, 2), 20)
   else:
-    stages(c, 128 if question in ('qa1', 'qa4') else 256, (1, 2), 20)
+    stages(c, SHORT.get(question, 256), (1, 2, 4, 8, 16), 0)
   return c
 
 
@@ -91,7 +92,23 @@ def stages(
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  pass
+  c.model.num_layers = 2
+  c.model.num_heads = 2
+  c.model.width = 32
+  c.model.mlp_width = 64
+  c.model.positions = 'rotary'
+  c.model.zero_out = True
+  c.model.memory.num_tokens = 4
+  c.model.memory.key_width = 16
+  c.train.num_steps = 60_000
+  c.train.batch_size = 64
+  c.train.learning_rate = 4e-3
+  c.train.schedule = 'constant'
+  c.train.warmup_steps = 50
+  c.eval.every = c.checkpoint.every = 200
+  c.eval.validation_samples = 256
+  c.eval.test_samples = 1_000
+  c.eval.batch_size = 64
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

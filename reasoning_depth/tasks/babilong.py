@@ -99,12 +99,14 @@ class BABILong:
       try:
         encoded.append(np.array(self._encode(sentence), np.int32))
       except ValueError as error:
-        raise ValueError(f'background={self.background}: {error}') from None
+        raise ValueError(
+          f'background={background.shown(self.background)}: {error}'
+        ) from None
     kept = [s for s in encoded if len(s) >= background.SHORTEST]
     if not kept:
       raise ValueError(
-        f'background={self.background}: no usable sentence; needed are some of '
-        f'at least {background.SHORTEST} tokens'
+        f'background={background.shown(self.background)}: no usable sentence; '
+        f'needed are some of at least {background.SHORTEST} tokens'
       )
     return kept
 

@@ -98,17 +98,22 @@ def of_books(paths: str) -> list[str]:
       text = pathlib.Path(path).read_text('utf-8')
     except UnicodeDecodeError as error:
       raise ValueError(
-        f'background={path}: not UTF-8 text (byte {error.start})'
+        f'background={shown(path)}: not UTF-8 text (byte {error.start})'
       ) from None
     except (OSError, ValueError) as error:
       reason = getattr(error, 'strerror', None) or error
-      raise ValueError(f'background={path}: {reason}') from None
+      raise ValueError(f'background={shown(path)}: {reason}') from None
     for sentence in re.split(r'(?<=[.!?])\s+', ' '.join(text.split())):
       if not _NAMES & set(re.findall(r'[^\W_]+', sentence.lower())):
         kept.append(sentence)
   if not any(kept):
     raise ValueError(
-      f'background={paths}: no usable sentence; needed are some that name no '
-      'person, place or object of a story'
+      f'background={shown(paths)}: no usable sentence; needed are some that '
+      'name no person, place or object of a story'
     )
   return kept
+
+
+def shown(paths: str) -> str:
+  """Files as one line of an error."""
+  return paths if paths.isprintable() else ascii(paths)

@@ -72,20 +72,20 @@ class FromFile:
   """
 
   def __init__(self, path: str):
+    self._shown = background.shown(path)
     try:
       import tokenizers  # only here: it is an extra
     except ImportError:
       raise ValueError(
-        f'tokenizer={path}: needs the package tokenizers; pip install '
+        f'tokenizer={self._shown}: needs the package tokenizers; pip install '
         "'reasoning_depth[text]', or tokenizer='' for whole words"
       ) from None
     try:
       self._tokenizer = tokenizers.Tokenizer.from_file(path)
     except Exception as error:  # the library raises no narrower kind
       raise ValueError(
-        f'tokenizer={path}: not a tokenizers JSON file ({error})'
+        f'tokenizer={self._shown}: not a tokenizers JSON file ({error})'
       ) from None
-    self._path = path
     self.size = self._tokenizer.get_vocab_size()
 
   def encode(self, text: str) -> list[int]:
@@ -101,6 +101,6 @@ class FromFile:
       ids, error = [], f' ({raised})'
     if text.strip() and not ids:
       raise ValueError(
-        f'tokenizer={self._path}: cannot say {text.strip()!r}{error}'
+        f'tokenizer={self._shown}: cannot say {text.strip()!r}{error}'
       )
     return ids

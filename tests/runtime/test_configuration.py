@@ -6,7 +6,8 @@ import pytest
 
 from configs import armt, common, transformer
 from reasoning_depth.runtime import configuration
-from reasoning_depth.training import experiment
+from reasoning_depth.tasks import babi
+from reasoning_depth.training import curriculum, experiment
 
 CONFIGS = sorted(
   p.stem
@@ -14,7 +15,7 @@ CONFIGS = sorted(
   if p.stem not in ('__init__', 'common')
 )
 OF_ORBITS = set(CONFIGS) - {
-  'association', 'composition', 'extrapolation', 'groups',
+  'association', 'babilong', 'composition', 'extrapolation', 'groups',
 }  # fmt: skip
 
 
@@ -189,6 +190,17 @@ def test_what_does_not_go_together_in_other_configs(name, change, message):
   c.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=message):
     experiment.build(c)
+
+
+@pytest.mark.parametrize('words', ['', 'gpu,', 'smoke,', 'cpu,'])
+def test_every_question_of_long_text_can_be_asked(words):
+  for question in babi.TASKS:
+    c = configuration.load(f'configs/babilong.py:{words}task={question}')
+    c.mesh.data = 1
+    assert experiment.build(c).task.question == question
+    curriculum.check(c)
+  with pytest.raises(ValueError, match='word task=qa6: allowed are qa1, qa2'):
+    configuration.load(f'configs/babilong.py:{words}task=qa6')
 
 
 def test_a_schedule_that_is_constant_never_decays():

@@ -179,6 +179,8 @@ def test_sentences_of_books_are_the_background(tmp_path):
     ({'question': 'qa3', 'length': 30}, 'length=30: too short'),
     ({'background': 'no/file'}, 'background=no/file: No such file'),
     ({'background': 'a\0b'}, 'background=.*null'),
+    ({'background': 'a\nb'}, "background='a.*nb': No such file"),
+    ({'tokenizer': 'a\nb'}, "tokenizer='a.*nb': not a tokenizers JSON"),
     ({'tokenizer': 'no/file'}, 'tokenizer=no/file: not a tokenizers JSON'),
   ],
 )

@@ -1,8 +1,9 @@
 """Heat maps of what `--mode=analyze` found inside of a model."""
 
+import functools
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -25,74 +26,60 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
   Raises:
     ValueError: in one line that names the file, where it is damaged.
   """
-  kinds = {'lens': _lenses, 'patching': _sweeps}
   paths = []
-  for name, found in run.analyses.items():
-    make = kinds.get(str(found['analysis']))
-    if make:
-      paths += make(run, name, found)
+  for path, make in pictures(run):
+    with matplotlib.rc_context(_RC):
+      paths.append(style.save(make(), path))
   return paths
 
 
-@matplotlib.rc_context(_RC)
-def _lenses(
-  run: runs.Run, name: str, found: dict[str, Any]
-) -> list[pathlib.Path]:
+def pictures(run: runs.Run) -> Iterator[tuple[pathlib.Path, Callable]]:
+  """Where each picture goes, and what draws it; errors as of `draw`."""
+  kinds = {'lens': _lenses, 'patching': _sweeps}
+  for name, found in run.analyses.items():
+    check = kinds.get(str(found['analysis']))
+    if check:
+      where = f'{run.folder / "evaluations" / name}.json'
+      for words, title, make in check(found, where):
+        path = re.sub(r'[^\w.=-]+', '_', '-'.join([name, *words]))[:100]
+        title = f'{run.model} · {run.task} · {title}'
+        yield (
+          run.folder / 'plots' / f'{path}.png',
+          functools.partial(make, title=title),
+        )
+
+
+def _lenses(found: dict[str, Any], where: str) -> Iterator[tuple]:
   """A picture for each lens and set of samples."""
-  where = f'{run.folder / "evaluations" / name}.json'
   needed = {'positions': list, 'milestones': list, 'loop_name': str}
   runs.check(found, {**needed, 'logit': list}, where)
-  K, P = len(found['milestones']), len(found['positions'])
-  paths = []
+  loop, milestones = _word(found['loop_name']), _words(found['milestones'])
+  positions = _words(found['positions'])
   for lens in ('logit', 'tuned'):
-    for entry in found.get(lens) or ():
+    entries = found.get(lens, [])
+    for entry in entries if isinstance(entries, list) else ():
       runs.check(
         entry, {'set': str, 'num_samples': int, 'probability': list}, where
       )
       values = _array(entry['probability'], 4, where)
-      if (values.shape[0], values.shape[3]) != (K, P):
-        raise ValueError(f'{where}: {lens}: not {K} milestones, {P} positions')
-      title = (
-        f'{run.model} · {run.task} · {lens} lens · {entry["set"]} '
-        f'({entry["num_samples"]:,} samples)'
+      if (values.shape[0], values.shape[3]) != (
+        len(milestones), len(positions),
+      ):  # fmt: skip
+        raise ValueError(
+          f'{where}: {lens}: probability is not of {len(milestones)} '
+          f'milestones and {len(positions)} positions'
+        )
+      name = _word(entry['set'])
+      yield (
+        (lens, name),
+        f'{lens} lens · {name} ({entry["num_samples"]:,} samples)',
+        functools.partial(_lens, values, loop, milestones, positions),
       )
-      path = _path(run, name, lens, entry['set'])
-      paths.append(style.save(_lens(found, values, title), path))
-  return paths
 
 
-def _lens(
-  found: dict[str, Any], values: np.ndarray, title: str
-) -> matplotlib.figure.Figure:
-  """A row for each milestone, a panel a layer, position by loop."""
-  loop = found['loop_name']
-  columns = [f'layer {i + 1}' for i in range(values.shape[2])]
-  if values.shape[1] == 1:  # nothing is looped: layers take the loops' place
-    values, loop, columns = values.swapaxes(1, 2), 'layer', ['']
-  rows = _some(len(values), _MOST_ROWS)
-  across = _some(len(columns), _MOST_COLUMNS)
-  positions = list(map(str, found['positions']))
-  figure, axes = _grid(len(rows), len(across), values.shape[3], values.shape[1])
-  for line, k in zip(axes, rows, strict=True):
-    for ax, c in zip(line, across, strict=True):
-      image = _panel(ax, values[k, :, c], 'viridis', (0, 1))
-      _ticks(ax.set_xticks, positions)
-      _ticks(ax.set_yticks, _numbers(values.shape[1]))
-    line[0].set_ylabel(f'{found["milestones"][k]}\n\n{loop}')
-  _frame(figure, axes, [columns[c] for c in across], 'position')
-  figure.colorbar(image, ax=axes, label='probability (mean over samples)')
-  figure.suptitle(title)
-  return figure
-
-
-@matplotlib.rc_context(_RC)
-def _sweeps(
-  run: runs.Run, name: str, found: dict[str, Any]
-) -> list[pathlib.Path]:
-  """A picture for each kind of pairs: a row a site, a panel a place."""
-  where = f'{run.folder / "evaluations" / name}.json'
+def _sweeps(found: dict[str, Any], where: str) -> Iterator[tuple]:
+  """A picture for each kind of pairs."""
   runs.check(found, {'pairs': list, 'loop_name': str}, where)
-  paths = []
   for entry in found['pairs']:
     needed = {'other': str, 'num_pairs': int, 'told_apart': int}
     runs.check(entry, {**needed, 'sites': list}, where)
@@ -100,25 +87,61 @@ def _sweeps(
     for site in entry['sites']:
       runs.check(site, {'site': str, 'places': list, 'recovered': list}, where)
       values = _array(site['recovered'], 3, where)
-      if len(values) != len(site['places']):
-        raise ValueError(f'{where}: {site["site"][:20]}: places do not fit')
-      sites.append((site['site'], site['places'], values))
+      name, places = _word(site['site']), _words(site['places'])
+      if len(values) != len(places):
+        raise ValueError(f'{where}: recovered is not of {len(places)} places')
+      sites.append((name, places, values))
     if not sites:
       raise ValueError(f'{where}: sites is empty')
-    title = (
-      f'{run.model} · {run.task} · patching: other {entry["other"]} '
-      f'({entry["told_apart"]:,} of {entry["num_pairs"]:,} pairs told apart)'
+    other = _word(entry['other'])
+    yield (
+      (other,),
+      f'patching: other {other} ({entry["told_apart"]:,} of '
+      f'{entry["num_pairs"]:,} pairs told apart)',
+      functools.partial(_sweep, sites, _word(found['loop_name'])),
     )
-    figure = _sweep(sites, found['loop_name'])
-    figure.suptitle(title)
-    paths.append(style.save(figure, _path(run, name, entry['other'])))
-  return paths
+
+
+def _lens(
+  values: np.ndarray,
+  loop: str,
+  milestones: list[str],
+  positions: list[str],
+  title: str,
+) -> matplotlib.figure.Figure:
+  """A row for each milestone, a panel a layer, position by loop.
+
+  Args:
+    values: [milestones, loops, layers, positions].
+    loop: what a loop is called.
+    milestones: names of the rows.
+    positions: names of the columns of a panel.
+    title: of the figure.
+  """
+  columns = [f'layer {i + 1}' for i in range(values.shape[2])]
+  if values.shape[1] == 1:  # nothing is looped: layers take the loops' place
+    values, loop, columns = values.swapaxes(1, 2), 'layer', ['']
+  rows = _some(len(values), _MOST_ROWS)
+  across = _some(len(columns), _MOST_COLUMNS)
+  figure, axes = _grid(len(rows), len(across), values.shape[3], values.shape[1])
+  for line, k in zip(axes, rows, strict=True):
+    for ax, c in zip(line, across, strict=True):
+      image = _panel(ax, values[k, :, c], 'viridis', (0, 1))
+      _ticks(ax.set_xticks, positions)
+      _ticks(ax.set_yticks, _numbers(values.shape[1]))
+    line[0].set_ylabel(f'{milestones[k]}\n\n{loop}')
+  for ax, c in zip(axes[0], across, strict=True):
+    ax.set_title(columns[c])
+  figure.supxlabel('position', fontsize=style.RC['font.size'])
+  figure.colorbar(image, ax=axes, label='probability (mean over samples)')
+  figure.suptitle(title)
+  return figure
 
 
 def _sweep(
-  sites: Sequence[tuple[str, list[Any], np.ndarray]], loop: str
+  sites: Sequence[tuple[str, list[str], np.ndarray]], loop: str, title: str
 ) -> matplotlib.figure.Figure:
-  """Layer by loop, the share recovered."""
+  """A row for each site, a panel a place, loop by layer."""
   most = max(len(places) for _, places, _ in sites)
   loops = max(values.shape[1] for _, _, values in sites)
   layers = max(values.shape[2] for _, _, values in sites)
@@ -130,13 +153,15 @@ def _sweep(
         ax.set_axis_off()
         continue
       image = _panel(ax, values[c].T, 'RdBu', (-1, 1))
-      ax.set_title(str(places[c]))
+      ax.set_title(places[c])
       _ticks(ax.set_xticks, _numbers(values.shape[1]))
-      _ticks(ax.set_yticks, _numbers(values.shape[2]))
-    line[0].set_ylabel(f'{name}\n\nlayer')
-  _frame(figure, axes, None, loop)
+      in_layers = values.shape[2] > 1
+      _ticks(ax.set_yticks, _numbers(values.shape[2]) if in_layers else [])
+    line[0].set_ylabel(f'{name}\n\nlayer' if in_layers else f'{name}\n\n')
+  figure.supxlabel(loop, fontsize=style.RC['font.size'])
   label = 'share of the logit difference recovered'
-  figure.colorbar(image, ax=axes, label=label)
+  figure.colorbar(image, ax=axes, label=label, extend='both')
+  figure.suptitle(title)
   return figure
 
 
@@ -177,19 +202,10 @@ def _grid(
   return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _frame(
-  figure: matplotlib.figure.Figure,
-  axes: np.ndarray,
-  titles: list[str] | None,
-  below: str,
-) -> None:
-  for ax, title in zip(axes[0], titles or (), strict=False):
-    ax.set_title(title)
-  figure.supxlabel(below, fontsize=style.RC['font.size'])
-
-
 def _some(count: int, most: int) -> list[int]:
   """At most so many of the first `count` numbers, the ends among them."""
+  if not count:
+    return []
   return np.unique(
     np.linspace(0, count - 1, min(count, most)).round().astype(int)
   ).tolist()
@@ -201,7 +217,7 @@ def _numbers(count: int) -> list[str]:
 
 def _ticks(put: Any, names: list[str]) -> None:
   at = _some(len(names), _MOST_TICKS)
-  long = max(len(names[i]) for i in at) > 3
+  long = any(len(names[i]) > 3 for i in at)
   turned = {'rotation': 30, 'ha': 'right'} if long else {}
   put(at, [names[i] for i in at], **turned)
 
@@ -221,7 +237,10 @@ def _array(value: Any, ndim: int, where: str) -> np.ndarray:
   return array
 
 
-def _path(run: runs.Run, *names: str) -> pathlib.Path:
-  name = '-'.join(names[1:])
-  name = re.sub(r'\W+', '_', name)[:60]
-  return run.folder / 'plots' / f'{names[0]}-{name}.png'
+def _word(text: Any) -> str:
+  """A name out of a file, without what cannot be drawn."""
+  return re.sub(r'[^\w =+():,.-]', '_', str(text))[:40]
+
+
+def _words(names: list[Any]) -> list[str]:
+  return [_word(name) for name in names]

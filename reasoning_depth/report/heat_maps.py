@@ -41,7 +41,8 @@ def pictures(run: runs.Run) -> Iterator[tuple[pathlib.Path, Callable]]:
     if check:
       where = f'{run.folder / "evaluations" / name}.json'
       for words, title, make in check(found, where):
-        path = re.sub(r'[^\w.=-]+', '_', '-'.join([name, *words]))[:100]
+        path = '-'.join([name, *words]).replace(' ', '')
+        path = re.sub(r'[^\w.=-]', '_', path)[:100]
         title = f'{run.model} · {run.task} · {title}'
         yield (
           run.folder / 'plots' / f'{path}.png',

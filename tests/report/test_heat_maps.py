@@ -72,7 +72,7 @@ def test_values_are_where_the_labels_say(tmp_path):
   recovered = np.array(patching()['pairs'][0]['sites'][0]['recovered'])
   np.testing.assert_array_equal(drawn[1][2], recovered[1].T)
   written = {path.name for path in report.write(folder)}
-  assert written == {'lens-logit-k_2.png', 'patching-entity.png'}
+  assert written == {'lens-logit-k=2.png', 'patching-entity.png'}
 
 
 def test_layers_take_the_place_of_loops_where_there_are_none(tmp_path):

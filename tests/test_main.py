@@ -75,11 +75,12 @@ def _looks_inside(folder, capsys):
   drawn = {path.name.split('-')[0] for path in (folder / 'plots').iterdir()}
   assert {'lens', 'patching'} <= drawn
   capsys.readouterr()
-  few[1] += ',wings'
-  assert run(f'--workdir={folder}', '--mode=analyze', *few) == 2
-  error = capsys.readouterr().err
-  assert error.count('\n') == 1
-  assert "config.analyze.sites=mlp,wings: no site 'wings'" in error
+  for sites, message in (('wings', 'allowed are '), ('memory', 'no site ')):
+    few[1] = f'--config.analyze.sites=mlp,{sites}'
+    assert run(f'--workdir={folder}', '--mode=analyze', *few) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    assert f'config.analyze.sites=mlp,{sites}: {message}' in error
 
 
 @pytest.mark.parametrize(

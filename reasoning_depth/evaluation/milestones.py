@@ -46,9 +46,16 @@ def of(task: base.Task, key: jax.Array, num_samples: int) -> Milestones:
   elif hasattr(task, 'path'):
     found = _of_graph(task, batch)
   else:
-    names = tuple(map(str, range(task.length)))
-    found = ('answer',), batch.targets[None], batch.weights[None] > 0, names
+    asked = batch.weights[None] > 0
+    found = ('answer',), batch.targets[None], asked, positions(task)
   return Milestones(batch, *found, _sets(task, batch))
+
+
+def positions(task: base.Task) -> tuple[str, ...]:
+  """Names of the tokens of a query, or the numbers of any sequence's."""
+  if hasattr(task, 'path'):
+    return 'entity', *(f'relation {j}' for j in range(1, task.length))
+  return tuple(map(str, range(task.length)))
 
 
 def _sets(task, batch) -> dict[str, np.ndarray]:
@@ -75,8 +82,7 @@ def _of_graph(task: Any, batch: base.Batch) -> tuple:
   if isinstance(task, knowledge_graph.Composition):
     labels = ['bridge entity', 'answer']
     where &= given[:, -1:]  # facts have no bridge
-  names = ('entity', *(f'relation {j}' for j in range(1, hops + 1)))
-  return tuple(labels), tokens, where, names
+  return tuple(labels), tokens, where, positions(task)
 
 
 def _of_orbits(

@@ -19,7 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.evaluation import activations, lens, pairs
+from reasoning_depth.evaluation import (
+  activations,
+  lens,
+  milestones,
+  pairs,
+)
 from reasoning_depth.models import rmt, segmented, trm
 from reasoning_depth.tasks import base
 
@@ -171,9 +176,10 @@ def places_of(
   of = -np.ones(site.positions, int)
   of[front : front + length] = np.arange(length) // row
   count = -(-length // row)
-  word = 'position' if row == 1 else 'row'
   members = [of == i for i in range(count)]
-  names = [f'{word} {i}' for i in range(count)]
+  names = [f'row {i}' for i in range(count)]
+  if row == 1 and length == task.length:
+    names = list(milestones.positions(task))
   at = np.arange(site.positions)
   for name, memory in (
     ('memory before', at < front), ('memory after', at >= front + length),

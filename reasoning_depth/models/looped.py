@@ -290,11 +290,14 @@ class Looped(nn.Module):
         )
       return s, s
 
-    # As layers are, but for a number of loops asked at inference.
+    # As layers are, but for a number of loops asked at inference; a run that
+    # is looked into is short, and compiling it the longer part.
     unroll = self.config.unroll > 1 and len(counts) <= self.recurrence.most
+    unroll &= not sites.watched(self)
     scan: Any = nn.scan(
       body,
       variable_broadcast='params',
+      variable_axes=sites.AXES,
       split_rngs={'params': False},
       unroll=len(counts) if unroll and loops is None else 1,
     )

@@ -25,6 +25,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+NAMES = (
+  'input', 'memory_read', 'attention', 'mlp', 'residual', 'memory',
+  'reasoning', 'answer',
+)  # fmt: skip
 SEEN, PATCHES = 'sites', 'patches'
 AXES = {SEEN: 0, PATCHES: 0}  # for `variable_axes` of a scan
 

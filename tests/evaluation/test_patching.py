@@ -89,6 +89,10 @@ def test_a_sweep_compiles_once(monkeypatch):
 
 
 def test_places_are_rows_and_memory_tokens():
+  site = swept()[2]['mlp']
+  places = patching.places_of(MODEL, TASK, site)
+  assert places.names == ('entity', 'relation 1', 'relation 2')
+  assert (places.members == np.eye(3, dtype=bool)).all()
   model, _, found, _, _ = test_sites.build('rmt')
   row = groups.Groups(word_length=6)
   places = patching.places_of(model, row, found['residual'])

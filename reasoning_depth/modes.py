@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 
-from reasoning_depth.evaluation import lens, patching
+from reasoning_depth.evaluation import compute_scaling, lens, patching
 from reasoning_depth.runtime import sharding, writer
 from reasoning_depth.training import (
   curriculum,
@@ -21,7 +21,11 @@ from reasoning_depth.training import (
 _LONGEST = 200  # bytes of a file's name that overrides may take
 # (model, task, params, key of held-out samples, config) → what goes to
 # `evaluations/<name>.json`, or None for a model or task it does not apply to.
-ANALYSES = {'lens': lens.analyze, 'patching': patching.analyze}
+ANALYSES = {
+  'compute_scaling': compute_scaling.measure,
+  'lens': lens.analyze,
+  'patching': patching.analyze,
+}
 
 
 def train(

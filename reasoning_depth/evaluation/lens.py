@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from reasoning_depth.evaluation import activations, milestones
+from reasoning_depth.models import base as models_base
 from reasoning_depth.models import (
   looped,
   rmt,
@@ -57,14 +58,15 @@ def states(
 def read_out(model: nn.Module, params: Any, x: jax.Array) -> jax.Array:
   """Logits [B, L, V] of hidden states [B, L, D], as if they were the last."""
   if isinstance(model, looped.Looped):
-    return model.apply({'params': params}, x, method='answer')
+    state = models_base.StepState(inputs=x, latent=x)
+    return model.apply({'params': params}, state, method='read')[0]
   config = model.config
   weights = dict(params.get('read_out', {}))
   if isinstance(model, rmt.RMT):
     weights['norm'] = params['segment']['norm']
   norm = 'none' if isinstance(model, trm.TRM) else config.norm
   table = params['embedding']['tokens']['embedding'] if config.tied else None
-  module = transformer.ReadOut(model.vocab_size, norm)
+  module = transformer.ReadOut(model.vocab_size, norm, config.norm_epsilon)
   return module.apply({'params': weights}, x, table)
 
 

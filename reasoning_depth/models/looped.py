@@ -168,7 +168,7 @@ class Looped(nn.Module):
     e = self._input(tokens)
     s = self._initial(e, deterministic)
     if self.is_initializing():
-      self.answer(self._loop(s, e, jnp.int32(0)))
+      self._answer(self._loop(s, e, jnp.int32(0)))
     covered = min(r.truncate or most, most)
     # All loops in one scan where one looks into them.
     if not r.read_every and covered < most and not sites.watched(self):
@@ -183,10 +183,10 @@ class Looped(nn.Module):
     )
     every = None
     if r.read_every:
-      every = self.answer(latents.reshape(-1, *s.shape[1:]))
+      every = self._answer(latents.reshape(-1, *s.shape[1:]))
       every = every.reshape(len(counts), *tokens.shape, -1)
     return base.Output(
-      logits=self.answer(s) if every is None else every[-1],
+      logits=self._answer(s) if every is None else every[-1],
       depth_logits=every,
       halting=None,
       ponder=jnp.broadcast_to(loops.astype(jnp.float32), tokens.shape),
@@ -240,14 +240,13 @@ class Looped(nn.Module):
       s = mixed
     return self.core(sites.site(self, 'input', s))[0]
 
-  def answer(self, s: jax.Array) -> jax.Array:
-    """Logits [..., L, V] of latents [..., L, D]."""
+  def _answer(self, s):
     if self.recurrence.coda:
       s, _, _ = self.coda(s)
     return self.read_out(s, self.embedding.table())
 
   def _embedded_answer(self, s):
-    weights = jax.nn.softmax(self.answer(s))
+    weights = jax.nn.softmax(self._answer(s))
     if self.recurrence.answer == 'straight_through':
       hard = jax.nn.one_hot(weights.argmax(-1), self.vocab_size)
       weights = weights + jax.lax.stop_gradient(hard - weights)

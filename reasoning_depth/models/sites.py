@@ -14,8 +14,8 @@ is compiled to the same program as if there were no sites.
     reasoning    the latent z after a cycle (TRM)
     answer       the latent y after a cycle (TRM)
 
-There are none inside of what halting repeats, in the coda of a looped model,
-and in the network of TRM.
+There are none inside of what halting repeats, in prelude and coda of a looped
+model, and in the network of TRM.
 """
 
 from typing import Any

@@ -161,6 +161,11 @@ def base() -> ml_collections.ConfigDict:
   c.eval.rollout = 0  # steps that answers at k = 1 are fed back for; 0 for none
   c.eval.ceiling = True  # whether to compute the best possible score
 
+  c.analyze = ml_collections.ConfigDict()
+  c.analyze.samples = 256  # that --mode=analyze looks into
+  c.analyze.sites = ''  # that are patched, such as residual,mlp; '' for all
+  c.analyze.tuned_steps = 0  # of training a tuned lens; 0 for the plain one
+
   c.checkpoint = ml_collections.ConfigDict()
   c.checkpoint.every = 2_000  # updates
   c.checkpoint.keep = 2  # newest ones
@@ -342,4 +347,5 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
   c.eval.validation_samples = 64
   c.eval.test_samples = 256
   c.eval.batch_size = 64
+  c.analyze.samples = 32
   c.checkpoint.every = 20

@@ -1,4 +1,4 @@
-"""What main.py can do with a run: train, evaluate, replay."""
+"""What main.py can do with a run: train, evaluate, analyze, replay."""
 
 import os
 import pathlib
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 
+from reasoning_depth.evaluation import compute_scaling, lens, patching
+from reasoning_depth.runtime import sharding, writer
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -14,9 +16,17 @@ from reasoning_depth.training import (
   feed,
   loop,
   resume,
+  state,
 )
 
 _LONGEST = 200  # bytes of a file's name that overrides may take
+# (model, task, params, key of held-out samples, config) → what goes to
+# `evaluations/<name>.json`, or None for a model or task it does not apply to.
+ANALYSES = {
+  'compute_scaling': compute_scaling.measure,
+  'lens': lens.analyze,
+  'patching': patching.analyze,
+}
 
 
 def train(
@@ -36,16 +46,45 @@ def evaluate(
   overrides: Sequence[str],
 ) -> None:
   """Scores the newest checkpoint of a run folder."""
-  # An evaluation of something else does not take the place of the run's own.
+  name = _suffix(overrides)
+  exp = experiment.build(config)
+  current = resume.restore(exp, folder)
+  loop.final_evaluation(exp, current, folder, name)
+  _tell(folder)
+
+
+def analyze(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Looks inside the newest checkpoint of a run folder, in every way it can."""
+  suffix = _suffix(overrides)
+  exp = experiment.build(config)
+  current = resume.restore(exp, folder)
+  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
+  params = whole(current.best_params)
+  head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
+  for name, look in ANALYSES.items():
+    key = state.evaluation_key(config.seed)
+    found = look(exp.model, exp.task, params, key, config)
+    if found is None:
+      print(f'{name}: not for this model and task')
+      continue
+    path = folder / 'evaluations' / f'{name}{suffix}.json'
+    writer.write_json(path, {'analysis': name, **head, **found})
+    print(path)
+  _tell(folder)
+
+
+def _suffix(overrides: Sequence[str]) -> str:
+  """Keeps what is found out of something else apart from the run's own."""
   name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
   if len(os.fsencode(name)) > _LONGEST:
     raise ValueError(
       f'{len(overrides)} overrides: too long for the name of an evaluation'
     )
-  exp = experiment.build(config)
-  current = resume.restore(exp, folder)
-  loop.final_evaluation(exp, current, folder, name.replace('/', '_'))
-  _tell(folder)
+  return name.replace('/', '_')
 
 
 def replay(
@@ -69,7 +108,12 @@ def replay(
   )
 
 
-MODES = {'train': train, 'evaluate': evaluate, 'replay': replay}
+MODES = {
+  'train': train,
+  'evaluate': evaluate,
+  'analyze': analyze,
+  'replay': replay,
+}
 
 
 def _tell(folder: pathlib.Path) -> None:

@@ -61,6 +61,26 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   name = 'test-eval.test_samples=16-task.look_ahead=6.json'
   other = json.loads((folder / 'evaluations' / name).read_text())
   assert [g['group'] for g in other['groups']] == [6]
+  _looks_inside(folder, capsys)
+
+
+def _looks_inside(folder, capsys):
+  few = ['--config.analyze.samples=8', '--config.analyze.sites=mlp']
+  assert run(f'--workdir={folder}', '--mode=analyze', *few) == 0
+  for name in ('lens', 'patching'):
+    path = f'evaluations/{name}-analyze.samples=8-analyze.sites=mlp.json'
+    found = json.loads((folder / path).read_text())
+    assert (found['analysis'], found['step']) == (name, 10)
+  assert [s['site'] for s in found['pairs'][0]['sites']] == ['mlp']
+  drawn = {path.name.split('-')[0] for path in (folder / 'plots').iterdir()}
+  assert {'lens', 'patching'} <= drawn
+  capsys.readouterr()
+  for sites, message in (('wings', 'allowed are '), ('memory', 'no site ')):
+    few[1] = f'--config.analyze.sites=mlp,{sites}'
+    assert run(f'--workdir={folder}', '--mode=analyze', *few) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    assert f'config.analyze.sites=mlp,{sites}: {message}' in error
 
 
 @pytest.mark.parametrize(

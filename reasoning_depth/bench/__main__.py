@@ -5,6 +5,7 @@ import sys
 from reasoning_depth.bench import (
   automata,
   fuzz,
+  patching,
   reliability,
   scaling,
   scan,
@@ -14,6 +15,7 @@ from reasoning_depth.bench import (
 BENCHMARKS = {
   'automata': automata.main,
   'fuzz': fuzz.main,
+  'patching': patching.main,
   'reliability': reliability.main,
   'scaling': scaling.main,
   'scan': scan.main,

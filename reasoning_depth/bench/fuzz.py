@@ -23,7 +23,14 @@ import numpy as np
 
 from reasoning_depth.bench import timing
 from reasoning_depth.exchange import archive
-from reasoning_depth.report import lines, pictures, records, runs, tables
+from reasoning_depth.report import (
+  heat_maps,
+  lines,
+  pictures,
+  records,
+  runs,
+  tables,
+)
 from reasoning_depth.runtime import configuration, manifest
 from reasoning_depth.training import curriculum, experiment, pretrained
 
@@ -222,6 +229,7 @@ def _run_folder(name: str, folder: pathlib.Path) -> Reader:
       for row in rows:
         if row.get('observed'):
           pictures.cells(row)
+    list(heat_maps.pictures(run))
     records.write([folder], folder / 'record.json')
 
   return Reader([(folder / name).read_bytes()], read)
@@ -259,10 +267,22 @@ def _run_files() -> dict[str, str]:
     for step in (2, 4)
     for split in ('train', 'validation')
   ]
+  lens = {
+    'analysis': 'lens',
+    'loop_name': 'loop',
+    'positions': ['entity'],
+    'milestones': ['answer'],
+    'logit': [{'set': 'id', 'num_samples': 4, 'probability': [[[[0.5]]]]}],
+  }
+  site = {'site': 'mlp', 'places': ['row 0'], 'recovered': [[[0.5, None]]]}
+  pair = {'other': 'entity', 'num_pairs': 4, 'told_apart': 3, 'sites': [site]}
+  patching = {'analysis': 'patching', 'loop_name': 'loop', 'pairs': [pair]}
   return {
     'config.json': config.to_json(indent=2),
     'environment.json': json.dumps({'python': '3.11', 'cores': 2}, indent=2),
     'metrics.jsonl': ''.join(json.dumps(line) + '\n' for line in metrics),
+    'evaluations/lens.json': json.dumps(lens, indent=2),
+    'evaluations/patching.json': json.dumps(patching, indent=2),
     'evaluations/test.json': json.dumps(evaluation, indent=2),
     'evaluations/test.jsonl': ''.join(json.dumps(row) + '\n' for _ in range(3)),
   }

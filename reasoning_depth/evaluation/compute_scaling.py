@@ -6,7 +6,6 @@ against steps and seconds, a point a threshold.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,8 @@ from reasoning_depth.evaluation import (
   exits,
 )
 from reasoning_depth.models import base as models_base
-from reasoning_depth.runtime import sharding, writer
 from reasoning_depth.tasks import base
-from reasoning_depth.training import experiment, state
 
-NAME = 'compute_scaling'
 THRESHOLDS = {**exits.THRESHOLDS, 'act': (0.3, 0.5, 0.7, 0.9, 0.99)}
 ROUNDS = 5
 
@@ -56,39 +52,6 @@ class Settings:
       if name not in THRESHOLDS:
         allowed = ', '.join(THRESHOLDS)
         raise ValueError(f'thresholds of {name!r}: allowed are {allowed}')
-
-
-def analyze(
-  exp: experiment.Experiment,
-  params: Any,
-  folder: pathlib.Path,
-  settings: Settings | None = None,
-) -> dict[str, Any]:
-  """Measures a run's model; writes `evaluations/compute_scaling.json`.
-
-  Args:
-    exp: the parts of the run.
-    params: of its model, anywhere on its devices.
-    folder: the run folder.
-    settings: what is measured; None for the defaults.
-
-  Returns:
-    what it writes.
-
-  Raises:
-    ValueError: for a model without depth steps.
-  """
-  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
-  key = state.evaluation_key(exp.config.seed)
-  found = measure(exp.model, exp.task, whole(params), key, exp.config, settings)
-  if found is None:
-    raise ValueError(
-      'config.model.halting.kind=none: the model has no depth steps; allowed '
-      'are layer and model, or config.model.name=looped or trm'
-    )
-  head = {'analysis': NAME, 'seed': exp.config.seed, 'split': 'test'}
-  writer.write_json(folder / 'evaluations' / f'{NAME}.json', head | found)
-  return head | found
 
 
 def measure(

@@ -65,11 +65,11 @@ def held_out(
   if base.on_host(task):
     batch = task.host_sample(host_seed(key), 0, num_samples, split)
   else:
-    batch = _draw(task.sample, key, split, num_samples)
+    batch = draw(task.sample, key, split, num_samples)
   if not isinstance(task, orbits.Orbits):
     name = getattr(task, 'group_name', 'group')
     return HeldOut(batch, None, {}, name, getattr(task, 'group_labels', ()))
-  rules, states, look_ahead = _draw(task.sample_orbits, key, split, num_samples)
+  rules, states, look_ahead = draw(task.sample_orbits, key, split, num_samples)
   observed = states[:, : task.num_states]
   known = {}
   if with_ceiling:
@@ -90,9 +90,7 @@ def host_seed(key: jax.Array) -> int:
   return int(jax.random.bits(key))
 
 
-def _draw(
-  sample: Callable, key: jax.Array, split: str, num_samples: int
-) -> Any:
+def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:
   """Samples in blocks of one key each, so that more begin with the same."""
   key = jax.random.fold_in(key, SPLIT_IDS[split])
   blocks = jnp.arange(-(-num_samples // BLOCK))
@@ -111,7 +109,7 @@ def held_out_orbits(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Rules and states [N, T + steps, W] of the test split, on the host."""
   longer = dataclasses.replace(task, look_ahead=(steps,))
-  return _draw(longer.sample_orbits, key, 'test', num_samples)[:2]
+  return draw(longer.sample_orbits, key, 'test', num_samples)[:2]
 
 
 def lay_out(

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import halting, layers, segmented
+from reasoning_depth.models import halting, layers, segmented, sites
 from reasoning_depth.models import memory as memory_lib
 
 
@@ -39,7 +39,8 @@ class ReadAndBlock(nn.Module):
     state: memory_lib.Memory,
   ) -> tuple[jax.Array, None]:
     """Hidden states [B, L + M, D] to the same."""
-    x = x + memory_lib.read(self.memory, weights, state, x)
+    read = memory_lib.read(self.memory, weights, state, x)
+    x = x + sites.site(self, 'memory_read', read)
     return layers.Block(self.config, self.causal, name='block')(x)
 
 
@@ -79,8 +80,10 @@ class AssociativeLayer(nn.Module):
     else:
       x, _ = body(name='step')(x, weights, state)
       usage = halting.single_pass(x.shape[:2])
+    x = sites.site(self, 'residual', x)
     tokens = x[:, -self.memory.num_tokens :]
-    return x, (memory_lib.write(self.memory, weights, state, tokens), usage)
+    state = memory_lib.write(self.memory, weights, state, tokens)
+    return x, (sites.site(self, 'memory', state), usage)
 
   def _projections(self, width: int) -> memory_lib.Projections:
     c = self.memory
@@ -130,7 +133,7 @@ class MemoryStack(nn.Module):
       return x, (states, usage)
     x, (states, usage) = nn.scan(
       layers.remat(AssociativeLayer, c.remat),
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, **sites.AXES},
       split_rngs={'params': True},
       length=c.num_layers,
       unroll=c.unroll,
@@ -192,6 +195,7 @@ class Segment(nn.Module):
     )
     tokens = jnp.broadcast_to(tokens.astype(x.dtype), (B, *tokens.shape))
     x = jnp.concatenate([x, tokens], axis=1)
+    x = sites.site(self, 'input', x)
     x, (states, usage) = MemoryStack(
       self.config, self.memory, self.causal, self.adaptive, self.num_steps,
       name='stack',

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import attention
+from reasoning_depth.models import attention, sites
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
 NORMS = ('layer', 'rms')
@@ -260,6 +260,7 @@ class Block(nn.Module):
     mixed, cache = mix(self._before('attention_norm', x), B, cache)
     if place == 'sandwich':
       mixed = self._norm('attention_out_norm', mixed)
+    mixed = sites.site(self, 'attention', mixed, B)
     if self.config.parallel_residual:
       update = self._mlp(self._before('mlp_norm', x))
       x = x + mixed
@@ -270,6 +271,7 @@ class Block(nn.Module):
       update = self._mlp(self._before('mlp_norm', x))
     if place == 'sandwich':
       update = self._norm('mlp_out_norm', update)
+    update = sites.site(self, 'mlp', update, B)
     x = x + update
     if place == 'post':
       x = self._norm('mlp_norm', x)

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, layers, transformer
+from reasoning_depth.models import base, layers, sites, transformer
 
 INJECTIONS = ('none', 'add', 'concat', 'gate')
 INITIALS = ('zeros', 'noise', 'embedding')
@@ -131,21 +131,21 @@ class Looped(nn.Module):
     c, r = self.config, self.recurrence
     self.embedding = transformer.Embedding(c, self.vocab_size)
     if r.prelude:
-      self.prelude = self._stack(r.prelude)
+      self.prelude = self._stack(r.prelude, has_sites=False)
     self.core = self._stack(c.num_layers)
     if r.coda:
-      self.coda = self._stack(r.coda)
+      self.coda = self._stack(r.coda, has_sites=False)
     self.read_out = transformer.ReadOut(self.vocab_size, c.norm, c.norm_epsilon)
     if r.inject in ('concat', 'gate'):
       self.injection = layers.Dense(c.width)
 
-  def _stack(self, num_layers: int) -> nn.Module:
+  def _stack(self, num_layers: int, has_sites: bool = True) -> nn.Module:
     config = dataclasses.replace(
       self.config,
       num_layers=num_layers,
       unroll=min(self.config.unroll, num_layers),
     )
-    return transformer.Stack(config, self.layer)
+    return transformer.Stack(config, self.layer, has_sites=has_sites)
 
   def __call__(
     self,
@@ -170,7 +170,8 @@ class Looped(nn.Module):
     if self.is_initializing():
       self._answer(self._loop(s, e, jnp.int32(0)))
     covered = min(r.truncate or most, most)
-    if not r.read_every and covered < most:
+    # All loops in one scan where one looks into them.
+    if not r.read_every and covered < most and not sites.watched(self):
       s = self._without_gradient(s, e, loops - covered)
       counts = jnp.arange(covered) + jnp.maximum(loops - covered, 0)
     else:
@@ -237,7 +238,7 @@ class Looped(nn.Module):
         gate = jax.nn.sigmoid(mixed)
         mixed = gate * s + (1 - gate) * e
       s = mixed
-    return self.core(s)[0]
+    return self.core(sites.site(self, 'input', s))[0]
 
   def _answer(self, s):
     if self.recurrence.coda:
@@ -288,11 +289,14 @@ class Looped(nn.Module):
         )
       return s, s
 
-    # As layers are, but for a number of loops asked at inference.
+    # As layers are, but for a number of loops asked at inference; a run that
+    # is looked into is short, and compiling it the longer part.
     unroll = self.config.unroll > 1 and len(counts) <= self.recurrence.most
+    unroll &= not sites.watched(self)
     scan: Any = nn.scan(
       body,
       variable_broadcast='params',
+      variable_axes=sites.AXES,
       split_rngs={'params': False},
       unroll=len(counts) if unroll and loops is None else 1,
     )

@@ -12,7 +12,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import halting, layers, segmented, transformer
+from reasoning_depth.models import (
+  halting,
+  layers,
+  segmented,
+  sites,
+  transformer,
+)
 
 
 class Segment(nn.Module):
@@ -50,6 +56,7 @@ class Segment(nn.Module):
     M, (B, L, D) = self.num_tokens, x.shape
     memory = jnp.where(cut, jax.lax.stop_gradient(memory), memory)
     x = jnp.concatenate([memory, x, memory], axis=1)
+    x = sites.site(self, 'input', x)
     x, _, usage = transformer.Stack(
       self.config, self.layer, self.adaptive, name='stack'
     )(x, None, self.num_steps)

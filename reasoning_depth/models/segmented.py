@@ -12,6 +12,7 @@ from reasoning_depth.models import (
   halting,
   layers,
   segments,
+  sites,
   transformer,
 )
 
@@ -114,6 +115,7 @@ class SegmentModel(nn.Module, kw_only=True):
     after, (x, usage) = nn.scan(
       module,
       variable_broadcast='params',
+      variable_axes=sites.AXES,
       split_rngs={'params': False},
       unroll=min(self.unroll_segments, S),
     )(

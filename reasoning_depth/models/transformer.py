@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, halting, layers
+from reasoning_depth.models import base, halting, layers, sites
 
 
 class Embedding(nn.Module):
@@ -95,11 +95,13 @@ class Stack(nn.Module):
     config: gives the number of layers, remat and unroll.
     layer: makes a layer, by name.
     adaptive: what repeats, each layer or the whole stack, and until when.
+    has_sites: whether what the layers do can be seen; see `sites`.
   """
 
   config: layers.Backbone
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
+  has_sites: bool = True
 
   @nn.compact
   def __call__(
@@ -127,7 +129,7 @@ class Stack(nn.Module):
       return x, None, usage
     x, (states, usage) = nn.scan(
       layers.remat(_Layer, c.remat),
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, **(sites.AXES if self.has_sites else {})},
       split_rngs={'params': True},
       length=c.num_layers,
       unroll=c.unroll,
@@ -158,6 +160,7 @@ class _Layer(nn.Module):
   def __call__(self, x, state):
     if self.adaptive.kind != 'layer':
       x, state = self.layer(name='block')(x, state)
+      x = sites.site(self, 'residual', x)
       return x, (state, halting.single_pass(x.shape[:2]))
     x, _, usage = halting.Adaptive(
       self.layer,
@@ -166,7 +169,7 @@ class _Layer(nn.Module):
       self.unroll,
       name='adaptive',
     )(x, None)
-    return x, (None, usage)
+    return sites.site(self, 'residual', x), (None, usage)
 
 
 class Transformer(nn.Module):
@@ -230,6 +233,7 @@ class Transformer(nn.Module):
     position, states = (0, None) if state is None else state
     embedding = Embedding(c, self.vocab_size, name='embedding')
     x = embedding(tokens, position)
+    x = sites.site(self, 'input', x)
     x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
       x, states, depth
     )

@@ -14,7 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, layers, transformer
+from reasoning_depth.models import base, layers, sites, transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class TRM(nn.Module):
     """Makes the parts; see Linen."""
     c = self.config
     self.embedding = transformer.Embedding(c, self.vocab_size)
-    self.network = transformer.Stack(c, self.layer)
+    self.network = transformer.Stack(c, self.layer, has_sites=False)
     # The blocks end in a norm of their own.
     self.read_out = transformer.ReadOut(self.vocab_size, 'none')
     # Begins at "not yet": the sample is not said to be right.
@@ -120,6 +120,7 @@ class TRM(nn.Module):
       _, every = nn.scan(
         body,
         variable_broadcast='params',
+        variable_axes=sites.AXES,
         split_rngs={'params': False},
         length=count,
       )(self, latents, None)
@@ -185,15 +186,21 @@ class TRM(nn.Module):
       return mdl._cycle(stopped[0], latents), None
 
     latents = stopped[1]
-    if not self.is_initializing() and self.recursion.cycles > 1:
+    # All cycles in one scan where one looks into them.
+    watched = sites.watched(self)
+    early = self.recursion.cycles - (not watched)
+    if not self.is_initializing() and early:
       latents, _ = nn.scan(
         cycle,
         variable_broadcast='params',
+        variable_axes=sites.AXES,
         split_rngs={'params': False},
-        length=self.recursion.cycles - 1,
+        length=early,
       )(self, latents, None)
       latents = jax.tree.map(jax.lax.stop_gradient, latents)
-    return self._cycle(x, latents)
+    if not watched:
+      latents = self._cycle(x, latents)
+    return latents
 
   def _answer(self, latents):
     logits = self.read_out(latents.answer, self.embedding.table())
@@ -216,4 +223,6 @@ class TRM(nn.Module):
         split_rngs={'params': False},
         length=self.recursion.inner_steps,
       )(self, latents.reasoning, None)
-    return Latents(self.network(y + z)[0], z)
+    z = sites.site(self, 'reasoning', z)
+    y = self.network(y + z)[0]
+    return Latents(sites.site(self, 'answer', y), z)

@@ -6,6 +6,7 @@
 import pathlib
 
 from reasoning_depth.report import (
+  heat_maps,
   lines,
   pictures,
   plots,
@@ -35,6 +36,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     plots.curves(run),
     plots.exact_match(lines.join([run]), scores),
     pictures.orbits(run),
+    *heat_maps.draw(run),
     *scaling.draw(run),
   ]
   return [path for path in written if path is not None]

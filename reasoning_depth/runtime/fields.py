@@ -156,6 +156,7 @@ EVERY = {
     rollout=_whole(0),
     ceiling=_TRUTH,
   ),
+  **_group('analyze', samples=_whole(2), sites=_word(), tuned_steps=_whole(0)),
   **_group(
     'checkpoint',
     every=_whole(1),

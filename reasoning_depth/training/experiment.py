@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from reasoning_depth import models, tasks
 from reasoning_depth.evaluation import rollout
+from reasoning_depth.models import sites
 from reasoning_depth.runtime import configuration, sharding
 from reasoning_depth.tasks import base
 from reasoning_depth.training import deep_supervision, grpo, optimizer
@@ -43,6 +44,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
   rollout.check(task, config.eval.rollout)
+  _check_sites(config.analyze.sites)
   if config.train.accumulate > 1 and (
     config.train.method == 'grpo' or deep_supervision.wanted(model)
   ):
@@ -64,6 +66,14 @@ def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
     return sharding.constrain_batch(batch, exp.mesh)
 
   return sample
+
+
+def _check_sites(names: str) -> None:
+  if set(filter(None, names.split(','))) - set(sites.NAMES):
+    raise ValueError(
+      f'config.analyze.sites={configuration.shown(names)}: allowed are '
+      f'{", ".join(sites.NAMES)}, with commas between'
+    )
 
 
 def _check_depth(config: ml_collections.ConfigDict, task: base.Task) -> None:

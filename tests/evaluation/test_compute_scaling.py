@@ -45,6 +45,13 @@ def own_evaluation(exp, params):
   return evaluator.run(params, samples).summary()
 
 
+def measure(exp, params, settings):
+  key = state.evaluation_key(exp.config.seed)
+  return compute_scaling.measure(
+    exp.model, exp.task, params, key, exp.config, settings
+  )
+
+
 def check_grid(record, depth, summary):
   """The column of the depth that the run is evaluated at is its evaluation."""
   at = record['depths'].index(depth)
@@ -61,12 +68,11 @@ def check_grid(record, depth, summary):
     )
 
 
-def test_a_looped_model(tmp_path):
+def test_a_looped_model():
   exp, params = build('looped')
   settings = compute_scaling.Settings(most=5, thresholds=RULES, rounds=1)
-  record = compute_scaling.analyze(exp, params, tmp_path, settings)
-  path = tmp_path / 'evaluations/compute_scaling.json'
-  assert json.loads(path.read_text()) == record
+  record = measure(exp, params, settings)
+  assert json.loads(json.dumps(record)) == record
   assert (record['trained_depth'], record['group_name']) == (8, 'hops')
   check_grid(
     record, exp.config.model.recurrence.mean, own_evaluation(exp, params)
@@ -95,11 +101,11 @@ def test_a_looped_model(tmp_path):
   assert timing['batch_size'] == 16 and timing['full_seconds'] > 0
 
 
-def test_a_model_with_halting(tmp_path):
+def test_a_model_with_halting():
   exp, params = build('halting')
   thresholds = {'act': (0.2, 0.9), 'kl': (0.1,)}
   settings = compute_scaling.Settings(thresholds=thresholds, rounds=1)
-  record = compute_scaling.analyze(exp, params, tmp_path, settings)
+  record = measure(exp, params, settings)
   assert record['depths'] == [1, 2, 3, 4]
   check_grid(record, 2, own_evaluation(exp, params))
   assert list(record['exits']) == ['act']
@@ -120,10 +126,9 @@ def test_overthinking_by_hand():
   assert (rising['depth'], rising['drop']) == (2, 0)
 
 
-def test_what_does_not_fit_is_told(tmp_path):
+def test_what_does_not_fit_is_told():
   exp = experiment.build(smoke(transformer))
-  with pytest.raises(ValueError, match='halting.kind=none.*looped or trm'):
-    compute_scaling.analyze(exp, {}, tmp_path)
+  assert measure(exp, {}, compute_scaling.Settings()) is None
   with pytest.raises(ValueError, match="thresholds of 'mean': allowed are kl"):
     compute_scaling.Settings(thresholds={'mean': (1,)})
   with pytest.raises(ValueError, match='most=-1: must be 0 or more'):

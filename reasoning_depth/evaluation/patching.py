@@ -1,0 +1,247 @@
+"""Activation patching: what of one run, put into another, brings its answer.
+
+A clean and a corrupt sample are alike in form and have answers a and b. LD is
+the logit of a less that of b, averaged over the answer tokens that differ. The
+corrupt sample is run with one activation of the clean run in place of its own:
+
+    recovered = (LD_patched - LD_corrupt) / (LD_clean - LD_corrupt)
+
+is 0 where that changes nothing and 1 where it brings the clean answer (causal
+tracing of 2202.05262; the measure is that of 2309.16042).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.evaluation import (
+  activations,
+  lens,
+  milestones,
+  pairs,
+)
+from reasoning_depth.models import rmt, segmented, trm
+from reasoning_depth.tasks import base
+
+# Nats. Pairs whose clean and corrupt runs are closer say nothing.
+LEAST_GAP = 0.1
+_MOST_PLACES = 16
+_TOKENS = 2**13  # that are run at once, at least one cell
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+  """Positions of a site that are patched together.
+
+  Attributes:
+    names: of the P places.
+    members: bool [P, L]; [1, 1] for a site without positions.
+  """
+
+  names: tuple[str, ...]
+  members: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """Each activation patched alone.
+
+  Attributes:
+    clean: LD of the clean runs, [N].
+    corrupt: LD of the corrupt runs, [N].
+    patched: by site, LD of the patched runs [places, loops, layers, N].
+  """
+
+  clean: np.ndarray
+  corrupt: np.ndarray
+  patched: dict[str, np.ndarray]
+
+  @property
+  def told_apart(self) -> np.ndarray:
+    """Bool [N]: pairs whose runs differ by LEAST_GAP at least."""
+    return self.clean - self.corrupt >= LEAST_GAP
+
+  def recovered(self) -> dict[str, np.ndarray]:
+    """By site, [places, loops, layers]; NaN where no pair is told apart.
+
+    The ratio of sums over the pairs told apart: a pair counts by how far its
+    runs are apart, so that no small denominator blows up its own share.
+    """
+    kept = self.told_apart
+    gap = (self.clean - self.corrupt)[kept].sum()
+    return {
+      name: np.sum((patched - self.corrupt)[..., kept], -1) / (gap or np.nan)
+      for name, patched in self.patched.items()
+    }
+
+
+def sweep(
+  model: nn.Module,
+  params: Any,
+  found: pairs.Pairs,
+  sites: Mapping[str, activations.Site],
+  places: Mapping[str, Places],
+  depth: int | None = None,
+) -> Sweep:
+  """Patches every place of every site, loop and layer, alone; compiles once.
+
+  Args:
+    model: the model.
+    params: its parameters.
+    found: clean and corrupt samples.
+    sites: which to patch, by name.
+    places: of each site.
+    depth: as in the model.
+  """
+  # The first is the corrupt run as it is.
+  index = [(-1, 0, 0, 0)] + [
+    (s, place, loop, layer)
+    for s, (name, site) in enumerate(sites.items())
+    for place in range(len(places[name].names))
+    for loop in range(site.loops)
+    for layer in range(site.layers)
+  ]
+  run = jax.jit(
+    lambda params, clean, corrupt, differ: _sweep(
+      model, params, (clean, corrupt, differ), sites, places,
+      np.array(index, np.int32), depth,
+    )
+  )  # fmt: skip
+  clean, patched = jax.device_get(
+    run(params, found.clean, found.corrupt, found.differ)
+  )
+  parts, at = {}, 1
+  for name, site in sites.items():
+    shape = len(places[name].names), site.loops, site.layers
+    parts[name] = patched[at : at + np.prod(shape)].reshape(*shape, -1)
+    at += np.prod(shape)
+  return Sweep(clean, patched[0], parts)
+
+
+def _sweep(model, params, samples, sites, places, index, depth):
+  clean, corrupt, differ = samples
+
+  def difference(output):
+    a, b = (
+      jnp.take_along_axis(output.logits, batch.targets[..., None], -1)[..., 0]
+      for batch in (clean, corrupt)
+    )
+    return jnp.mean(a - b, axis=-1, where=differ)
+
+  output, values = activations.see(model, params, clean.inputs, depth)
+
+  def masks(cell):
+    s, place, loop, layer = cell
+    made = {}
+    for i, (name, site) in enumerate(sites.items()):
+      here = (jnp.arange(site.loops) == loop)[:, None, None]
+      here &= (jnp.arange(site.layers) == layer)[None, :, None] & (s == i)
+      made[name] = site.fold(here & jnp.asarray(places[name].members)[place])
+    return made
+
+  def patched(cell):
+    return difference(
+      activations.replaced(
+        model, params, corrupt.inputs, sites, masks(cell), values, depth
+      )
+    )
+
+  at_once = min(max(1, _TOKENS // corrupt.inputs.size), len(index))
+  # Whole chunks, since what is left over would be compiled once more.
+  index = np.pad(index, ((0, -len(index) % at_once), (0, 0)), 'edge')
+  index = jnp.asarray(index).reshape(-1, at_once, index.shape[1])
+  every = jax.lax.map(jax.vmap(patched), index)
+  return difference(output), every.reshape(-1, every.shape[-1])
+
+
+def places_of(
+  model: nn.Module, task: base.Task, site: activations.Site
+) -> Places:
+  """What of a site is patched together: rows of tokens, or single ones."""
+  if not site.positions:
+    return Places(('all',), np.ones((1, 1), bool))
+  around = 0
+  if isinstance(model, segmented.SegmentModel):
+    around = site.positions - model.segment_length
+  front = around // 2 if isinstance(model, rmt.RMT) else 0
+  length = site.positions - around
+  row = task.block
+  if row == 1:
+    row = -(-length // _MOST_PLACES)
+  of = -np.ones(site.positions, int)
+  of[front : front + length] = np.arange(length) // row
+  count = -(-length // row)
+  members = [of == i for i in range(count)]
+  names = [f'row {i}' for i in range(count)]
+  if row == 1 and length == task.length:
+    names = list(milestones.positions(task))
+  at = np.arange(site.positions)
+  for name, memory in (
+    ('memory before', at < front), ('memory after', at >= front + length),
+  ):  # fmt: skip
+    if memory.any():
+      names.append(name)
+      members.append(memory)
+  return Places(tuple(names), np.stack(members))
+
+
+def analyze(
+  model: nn.Module, task: base.Task, params: Any, key: jax.Array, config: Any
+) -> dict[str, Any] | None:
+  """What `evaluations/patching.json` holds; arguments as of `lens.analyze`.
+
+  Returns:
+    None for a model without sites, or a task without pairs.
+
+  Raises:
+    ValueError: for a site that the model does not have.
+  """
+  c = config.analyze
+  by_kind = {
+    kind: found
+    for kind, found in pairs.of(task, key, c.samples).items()
+    if len(found.clean.group)
+  }
+  if not by_kind:
+    return None
+  tokens = next(iter(by_kind.values())).clean.inputs
+  sites = activations.find(model, params, tokens)
+  if not sites:
+    return None
+  try:
+    sites = activations.choose(sites, c.sites)
+  except ValueError as error:
+    raise ValueError(f'config.analyze.{error}') from None
+  places = {name: places_of(model, task, s) for name, s in sites.items()}
+  loop = 'segment' if isinstance(model, segmented.SegmentModel) else 'loop'
+  return {
+    'loop_name': 'cycle' if isinstance(model, trm.TRM) else loop,
+    'least_gap': LEAST_GAP,
+    'pairs': [
+      _entry(kind, sweep(model, params, found, sites, places), places)
+      for kind, found in by_kind.items()
+    ],
+  }
+
+
+def _entry(kind: str, found: Sweep, places: Mapping[str, Places]) -> dict:
+  return {
+    'other': kind,
+    'num_pairs': len(found.clean),
+    'told_apart': int(found.told_apart.sum()),
+    'clean_difference': float(found.clean.mean(dtype=np.float64)),
+    'corrupt_difference': float(found.corrupt.mean(dtype=np.float64)),
+    'sites': [
+      {
+        'site': name,
+        'places': list(places[name].names),
+        'recovered': lens.rounded(recovered),
+      }
+      for name, recovered in found.recovered().items()
+    ],
+  }

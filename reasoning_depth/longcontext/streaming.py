@@ -12,6 +12,7 @@ segment under way; it can be saved, and taken up again, at any token.
 import functools
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import flax.struct

@@ -71,8 +71,10 @@ def feed(
     last of them alone; None where no segment has been filled.
 
   Raises:
-    ValueError: for a piece of another shape or type.
+    ValueError: for a piece of another shape or type, or another choice.
   """
+  if together < 1:
+    raise ValueError(f'together={together}: must be at least 1')
   if logits not in LOGITS:
     raise ValueError(f'logits={logits!r}: allowed are {", ".join(LOGITS)}')
   _check_piece(state, piece)
@@ -84,7 +86,8 @@ def feed(
     memory, out = _read(model, params, tokens[:, :length], memory, logits)
     found.append(out if first or logits == 'last' else out[:, repeated:])
     tokens, first = tokens[:, together * model.stride :], False
-  state = State(memory, tokens, state.position + piece.shape[1])
+  # A copy, so that the state does not keep the whole piece alive.
+  state = State(memory, tokens.copy(), state.position + piece.shape[1])
   if not found:
     return state, None
   return state, found[-1] if logits == 'last' else jnp.concatenate(found, 1)
@@ -176,12 +179,9 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
       return dict(file)
   except (
-    OSError,
-    ValueError,
-    EOFError,
-    TypeError,
-    zipfile.BadZipFile,
-  ) as error:
+    OSError, ValueError, EOFError, TypeError, KeyError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+  ) as error:  # fmt: skip
     reason = str(error).partition('\n')[0]
     raise ValueError(f'{path}: not a saved stream: {reason}') from None
 

@@ -156,3 +156,5 @@ def test_pieces_of_another_kind_are_refused():
       streaming.feed(model, params, state, piece)
   with pytest.raises(ValueError, match="logits='none': allowed are all, last"):
     streaming.feed(model, params, state, tokens, logits='none')
+  with pytest.raises(ValueError, match='together=0: must be at least 1'):
+    streaming.feed(model, params, state, tokens, together=0)

@@ -2,8 +2,7 @@
 
 The work is prefill: all tokens are read, the last one's logits come back; with
 `--work gradient`, the gradient by all parameters. Peak memory is what XLA plans
-for the program. The blocks have as many heads for keys and values as for
-queries, where LLaMA's 1B has a fourth.
+for the program.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from reasoning_depth.report import style
 
 _LLAMA = {
   'positions': 'rotary', 'rotary_fraction': 1.0, 'parallel_residual': False,
-  'norm': 'rms', 'mlp': 'swiglu',
+  'norm': 'rms', 'mlp': 'swiglu', 'bias': False,
 }  # fmt: skip
 
 
@@ -60,7 +59,12 @@ SHAPES = {
   ),
   '1b': Shape(
     layers.Backbone(
-      num_layers=16, width=2048, num_heads=32, mlp_width=8192, **_LLAMA
+      num_layers=16,
+      width=2048,
+      num_heads=32,
+      num_kv_heads=8,
+      mlp_width=8192,
+      **_LLAMA,
     ),
     memory.MemoryConfig(num_tokens=128, key_width=64),
     128256,
@@ -161,13 +165,15 @@ class _Full(nn.Module):
 
   @nn.compact
   def __call__(self, tokens):
-    x = transformer.Embedding(self.config, self.vocab_size)(tokens)
+    embedding = transformer.Embedding(self.config, self.vocab_size)
+    x = embedding(tokens)
 
     def block(name):
       return layers.Block(self.config, True, name=name)
 
     x, _, _ = transformer.Stack(self.config, block)(x)
-    return transformer.ReadOut(self.vocab_size, self.config.norm)(x[:, -1:])
+    read_out = transformer.ReadOut(self.vocab_size, self.config.norm)
+    return read_out(x[:, -1:], embedding.table())
 
 
 def _row(a: argparse.Namespace, segment: int, length: int) -> dict[str, Any]:
@@ -237,7 +243,7 @@ def plot(result: dict[str, Any], path: pathlib.Path) -> None:
   rows = result['rows']
   sizes = sorted({row['segment'] for row in rows})
   figure = matplotlib.figure.Figure(
-    figsize=(4 * len(sizes), 3.4), layout='constrained'
+    figsize=(4.6 * len(sizes), 3.4), layout='constrained'
   )
   panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
   for axes, size in zip(panels, sizes, strict=True):
@@ -251,6 +257,9 @@ def plot(result: dict[str, Any], path: pathlib.Path) -> None:
     axes.set(
       xscale='log', yscale='log', xlabel='tokens', title=f'segments of {size}'
     )
+    for axis in (axes.xaxis, axes.yaxis):
+      axis.set_major_formatter('{x:g}')
+      axis.set_minor_formatter('')
   panels[0].set_ylabel('seconds (median)')
-  panels[-1].legend()
+  panels[0].legend()
   style.save(figure, path)

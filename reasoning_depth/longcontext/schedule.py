@@ -27,7 +27,7 @@ def fastest(
   model: segmented.SegmentModel,
   run: Callable[..., Any],
   *args: Any,
-  rounds: int = 5,
+  rounds: int = 9,
 ) -> tuple[str, nn.Module]:
   """Runs each schedule in turn and takes the one with the least time.
 

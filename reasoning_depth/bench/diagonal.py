@@ -64,6 +64,7 @@ SHAPES = {
       num_heads=32,
       num_kv_heads=8,
       mlp_width=8192,
+      tied=True,
       **_LLAMA,
     ),
     memory.MemoryConfig(num_tokens=128, key_width=64),

@@ -27,7 +27,7 @@ def fastest(
   model: segmented.SegmentModel,
   run: Callable[..., Any],
   *args: Any,
-  rounds: int = 9,
+  seconds: float = 5.0,
 ) -> tuple[str, nn.Module]:
   """Runs each schedule in turn and takes the one with the least time.
 
@@ -38,7 +38,8 @@ def fastest(
     model: with a memory of its own in each layer.
     run: the work: (model, *args) to arrays; jitted here.
     *args: arrays of the size to come.
-    rounds: times each is run, after one run that is not counted.
+    seconds: spent on timing, after one run of each that is not counted; each is
+      timed three times at least.
 
   Returns:
     the name of the schedule, and the model in it.
@@ -49,11 +50,14 @@ def fastest(
     for name, m in models.items()
   }
   least = dict.fromkeys(models, float('inf'))
-  for r in range(rounds + 1):
+  for step in compiled.values():
+    jax.block_until_ready(step(*args))
+  begun, times = time.perf_counter(), 0
+  while times < 3 or time.perf_counter() - begun < seconds:
     for name, step in compiled.items():
       started = time.perf_counter()
       jax.block_until_ready(step(*args))
-      if r:
-        least[name] = min(least[name], time.perf_counter() - started)
+      least[name] = min(least[name], time.perf_counter() - started)
+    times += 1
   name = min(least, key=least.get)
   return name, models[name]

@@ -4,21 +4,25 @@ import sys
 
 from reasoning_depth.bench import (
   automata,
+  diagonal,
   fuzz,
   patching,
   reliability,
   scaling,
   scan,
+  streaming,
   train_step,
 )
 
 BENCHMARKS = {
   'automata': automata.main,
+  'diagonal': diagonal.main,
   'fuzz': fuzz.main,
   'patching': patching.main,
   'reliability': reliability.main,
   'scaling': scaling.main,
   'scan': scan.main,
+  'streaming': streaming.main,
   'train_step': train_step.main,
 }
 

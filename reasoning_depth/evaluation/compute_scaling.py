@@ -19,6 +19,7 @@ from reasoning_depth.evaluation import (
   exits,
 )
 from reasoning_depth.models import base as models_base
+from reasoning_depth.runtime import sharding
 from reasoning_depth.tasks import base
 
 THRESHOLDS = {**exits.THRESHOLDS, 'act': (0.3, 0.5, 0.7, 0.9, 0.99)}

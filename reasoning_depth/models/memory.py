@@ -117,8 +117,12 @@ def features(config: MemoryConfig, x: jax.Array) -> jax.Array:
   x = _at_least_float32(x.reshape(B, L, config.num_heads, -1))
   phi = jnp.moveaxis(dpfp(x, config.nu), 2, 1)
   if config.features == 'normalised':
-    square = jnp.sum(phi**2, axis=-1, keepdims=True)
-    phi = phi * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+    # As a product: XLA's CPU sums over the last axis of many layers' features
+    # at once are slow.
+    square = jnp.einsum(
+      'bhlf,bhlf->bhl', phi, phi, precision=jax.lax.Precision.HIGHEST
+    )
+    phi = phi * jax.lax.rsqrt(jnp.maximum(square, 1e-24))[..., None]
   return phi
 
 

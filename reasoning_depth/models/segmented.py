@@ -31,6 +31,11 @@ class SegmentModel(nn.Module, kw_only=True):
       from the last; 0 for all.
     unroll_segments: segments per iteration of the scan.
     adaptive: what repeats, and until when.
+    executor: goes through the segments in another order than one after
+      another, as `longcontext.diagonal` does: maps the model, the parameters
+      of its `segment`, the memory, hidden states [S, B, L, D] and the number
+      of repetitions at most to the new memory and (hidden states, usage of
+      each segment). None for a scan.
   """
 
   config: layers.Backbone
@@ -40,6 +45,7 @@ class SegmentModel(nn.Module, kw_only=True):
   truncate: int = 0
   unroll_segments: int = 1
   adaptive: halting.Halting = halting.Halting()
+  executor: Callable[..., Any] | None = None
 
   def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
     """The module that reads a segment, and its arguments but the last.
@@ -83,43 +89,53 @@ class SegmentModel(nn.Module, kw_only=True):
     )
 
   def read_segments(
-    self, parts: jax.Array, memory: Any, position: jax.Array
+    self, parts: jax.Array, memory: Any, position: jax.Array | None
   ) -> tuple[Any, Any, jax.Array]:
-    """Reads segments from a memory, to decode step by step.
+    """Reads segments from a memory, to decode step by step or as a stream.
 
     Args:
       parts: int32 [S, B, segment_length].
       memory: before them; None for the first one.
-      position: of the token in the last segment whose logits are wanted.
+      position: of the token in the last segment whose logits are wanted; None
+        for the logits of all tokens.
 
     Returns:
-      the memory before, the memory after, and logits [B, V].
+      the memory before, the memory after, and logits [B, V], or
+      [S, B, segment_length, V].
     """
-    before, after, logits, _ = self._run(
-      parts, memory, lambda x: x[-1, :, position], None
+    select = (
+      (lambda x: x) if position is None else (lambda x: x[-1, :, position])
     )
+    before, after, logits, _ = self._run(parts, memory, select, None)
     return before, after, logits
 
   @nn.compact
   def _run(
     self, parts: jax.Array, before: Any, select: Callable, depth: int | None
   ) -> tuple[Any, Any, jax.Array, halting.Usage]:
-    S, B, _ = parts.shape
     if before is None:
-      before = self.first_memory(B)
+      before = self.first_memory(parts.shape[1])
     embedding = transformer.Embedding(
       self.config, self.vocab_size, name='embedding'
     )
     x = embedding(parts)
+    num_steps = depth or self.adaptive.max_steps
+    if self.executor is None or self.is_initializing():
+      after, (x, usage) = self._scan(before, x, num_steps)
+    else:
+      params = self.get_variable('params', 'segment')
+      after, (x, usage) = self.executor(self, params, before, x, num_steps)
+    logits = self.read_out()(select(x), embedding.table())
+    return before, after, logits, usage
+
+  def _scan(self, before, x, num_steps):
     module, arguments = self.segment()
-    after, (x, usage) = nn.scan(
+    return nn.scan(
       module,
       variable_broadcast='params',
       variable_axes=sites.AXES,
       split_rngs={'params': False},
-      unroll=min(self.unroll_segments, S),
-    )(
-      *arguments, depth or self.adaptive.max_steps, name='segment'
-    )(before, (x, np.asarray(segments.cuts(S, self.truncate))))
-    logits = self.read_out()(select(x), embedding.table())
-    return before, after, logits, usage
+      unroll=min(self.unroll_segments, len(x)),
+    )(*arguments, num_steps, name='segment')(
+      before, (x, np.asarray(segments.cuts(len(x), self.truncate)))
+    )

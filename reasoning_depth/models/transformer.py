@@ -71,7 +71,7 @@ class ReadOut(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
-    """[..., L, D] to float32 [..., L, V].
+    """[..., L, D] to [..., L, V], at least float32.
 
     Args:
       x: hidden states.
@@ -85,7 +85,8 @@ class ReadOut(nn.Module):
       x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
     else:
       x = x @ table.T.astype(x.dtype)
-    return x.reshape(*shape[:-1], -1).astype(jnp.float32)
+    x = x.reshape(*shape[:-1], -1)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class Stack(nn.Module):

@@ -1,0 +1,313 @@
+"""Diagonal batching: ARMT's cells of one anti-diagonal at once (2506.05229).
+
+Cell (layer l, segment s) needs (l - 1, s) and (l, s - 1) alone, where each
+layer has a memory of its own. So the L·S cells, one after another in the scan
+over segments, are L + S - 1 groups of cells with l + s the same, and a group is
+one call of the very layer of `models.armt` over stacked parameters. Only the
+order of floating-point sums differs.
+
+  model = diagonal.scheduled(model)  # the same parameters, gradients too
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.models import armt, halting, layers, segmented, segments
+
+RAMPS = ('whole', 'buckets', 'exact')
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """Consecutive diagonals that one scan goes through.
+
+  Attributes:
+    kind: 'entering' (a segment enters layer 0 on each diagonal; the window
+      begins there), 'moving' (fewer segments than layers, all of them inside;
+      the window goes up a layer a diagonal) or 'leaving' (the last layer ends a
+      segment on each diagonal; the window ends there).
+    size: layers in the window.
+    full: whether all of them have a segment on each of the diagonals.
+    diagonals: first, and the one after the last.
+  """
+
+  kind: str
+  size: int
+  full: bool
+  diagonals: tuple[int, int]
+
+
+def phases(num_segments: int, num_layers: int, ramp: str) -> Iterator[Phase]:
+  """The L + S - 1 diagonals in order.
+
+  Args:
+    num_segments: S.
+    num_layers: L.
+    ramp: windows of diagonals shorter than min(L, S): 'whole' (all of them as
+      long as that, what is not needed masked), 'buckets' (the next power of
+      two) or 'exact'.
+  """
+  S, L = num_segments, num_layers
+  longest = min(S, L)
+  powers = (2**i for i in range(longest.bit_length()))
+  sizes = {
+    'whole': [],
+    'buckets': [s for s in powers if s < longest],
+    'exact': range(1, longest),
+  }[ramp]
+  sizes = [*sizes, longest]
+
+  def form(d):
+    cells = min(d + 1, longest, L + S - 1 - d)
+    kind = 'leaving' if d >= L - 1 else 'moving'
+    size = next(s for s in sizes if s >= cells)
+    return 'entering' if d < S else kind, size, size == cells
+
+  for (kind, size, full), run in itertools.groupby(range(L + S - 1), form):
+    first, *rest = run
+    yield Phase(kind, size, full, (first, first + len(rest) + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagonal:
+  """Goes through the segments by diagonals; see `SegmentModel.executor`.
+
+  Attributes:
+    ramp: as of `phases`; `python -m reasoning_depth.bench diagonal` times all.
+  """
+
+  ramp: str = 'buckets'
+
+  def __call__(
+    self,
+    model: armt.ARMT,
+    params: Any,
+    before: Any,
+    x: jax.Array,
+    num_steps: int,
+  ) -> tuple[Any, tuple[jax.Array, halting.Usage]]:
+    """The new memory, hidden states [S, B, L, D] and usage of each segment."""
+    S, B, length, _ = x.shape
+    L = model.config.num_layers
+    tokens = params['memory_tokens'].astype(x.dtype)
+    tokens = jnp.broadcast_to(tokens, (S, B, *tokens.shape))
+    entering = _start(model, jnp.concatenate([x, tokens], axis=2))
+    work = _Work(
+      _cell(model, num_steps),
+      params['stack']['layers'],
+      entering,
+      segments.cuts(S, model.truncate),
+    )
+    made = jax.tree.map(
+      lambda t: jnp.zeros((L, *t.shape[1:]), t.dtype), entering
+    )
+    grid, ended = _Grid(made, before), []
+    for phase in phases(S, L, self.ramp):
+      grid, out = _go_through(phase, work, grid)
+      ended.append(out)
+    ended = [out for out in ended if out is not None]
+    x, usage = jax.tree.map(lambda *t: jnp.concatenate(t), *ended)
+    return grid.memory, _finish(x, usage, L, length)
+
+
+def scheduled(
+  model: segmented.SegmentModel, ramp: str = 'buckets'
+) -> armt.ARMT:
+  """The model, going through its segments by diagonals.
+
+  Raises:
+    ValueError: for a model whose cells need more than the layer below and the
+      segment before.
+  """
+  if ramp not in RAMPS:
+    raise ValueError(f'ramp={ramp!r}: allowed are {", ".join(RAMPS)}')
+  if not isinstance(model, armt.ARMT):
+    raise ValueError(
+      f'diagonal: not for {type(model).__name__}, whose first layer reads what '
+      'the last layer made of the segment before, so that no two cells can be '
+      'run at once; needs a memory of its own in each layer, as ARMT has'
+    )
+  if model.adaptive.kind == 'model':
+    raise ValueError(
+      'diagonal: not with halting.kind=model, which repeats all layers on one '
+      'segment before the memory goes on; halting.kind=layer can be'
+    )
+  return model.clone(executor=Diagonal(ramp))
+
+
+@flax.struct.dataclass
+class _Grid:
+  """Where the layers are; of all of them, or of those in a window.
+
+  Attributes:
+    made: what each layer made on the last diagonal: hidden states
+      [n, B, T, D] and usage up to that layer, or None.
+    memory: of each layer, [n, ...].
+  """
+
+  made: Any
+  memory: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+  """What does not change from diagonal to diagonal.
+
+  Attributes:
+    cell: (parameters, made by the layer below, memory) to the same two.
+    params: of the layers, stacked along axis 0.
+    entering: what layer 0 gets for each segment, [S, ...].
+    cuts: before which segments the gradient stops, bool [S].
+  """
+
+  cell: Callable[..., Any]
+  params: Any
+  entering: Any
+  cuts: np.ndarray
+
+
+def _cell(model: armt.ARMT, num_steps: int) -> Callable[..., Any]:
+  """One layer over one segment."""
+  layer = layers.remat(armt.AssociativeLayer, model.config.remat)(
+    model.config, model.memory, model.causal, model.adaptive, num_steps,
+    parent=None,
+  )  # fmt: skip
+
+  def cell(params, made, memory):
+    x, usage = made
+    x, (memory, more) = layer.apply({'params': params}, x, memory)
+    if usage is not None:
+      usage = jax.tree.map(jnp.add, usage, more)
+    return (x, usage), memory
+
+  return cell
+
+
+def _start(model: armt.ARMT, x: jax.Array) -> Any:
+  """What layer 0 gets; usage is counted where layers repeat alone."""
+  if model.adaptive.kind == 'none':
+    return x, None
+  S, B, T, _ = x.shape
+  zeros = jnp.zeros((S, B, T))
+  return x, halting.Usage(zeros, zeros, jnp.zeros(S))
+
+
+def _finish(x, usage, num_layers, length):
+  """Hidden states and usage without the memory tokens' places."""
+  if usage is None:
+    ones = jnp.ones(x.shape[:2] + (length,))
+    usage = halting.Usage(ones, 0 * ones, ones[:, 0, 0])
+  else:
+    usage = halting.Usage(
+      usage.steps[:, :, :length] / num_layers,
+      usage.cost[:, :, :length] / num_layers,
+      usage.executed / num_layers,
+    )
+  return x[:, :, :length], usage
+
+
+def _window(tree: Any, low: Any, size: int) -> Any:
+  """Layers from `low` on."""
+  return jax.tree.map(
+    lambda t: jax.lax.dynamic_slice_in_dim(t, low, size), tree
+  )
+
+
+def _put(tree: Any, part: Any, low: Any) -> Any:
+  """The inverse of `_window`."""
+  return jax.tree.map(
+    lambda t, p: jax.lax.dynamic_update_slice_in_dim(t, p, low, 0), tree, part
+  )
+
+
+def _go_through(phase: Phase, work: _Work, grid: _Grid) -> tuple[_Grid, Any]:
+  """The diagonals of a phase.
+
+  Returns:
+    the grid after them, and what the last layer made on each diagonal; None
+    where it has ended no segment.
+  """
+  S, L = len(work.cuts), len(jax.tree.leaves(work.params)[0])
+  d = np.arange(*phase.diagonals)
+  fixed = 0 if phase.kind == 'entering' else L - phase.size
+  low = d - S + 1 if phase.kind == 'moving' else np.full_like(d, fixed)
+  segment = (d - low)[:, None] - np.arange(phase.size)
+  active = None if phase.full else (segment >= 0) & (segment < S)
+  cut = work.cuts[segment.clip(0, S - 1)]
+  run = functools.partial(_diagonal, work.cell)
+
+  if phase.kind == 'moving':
+
+    def move(grid, inputs):
+      low, active, cut = inputs
+      below = jax.tree.map(lambda t: t[low - 1], grid.made)
+      params, here = _window((work.params, grid), low, phase.size)
+      return _put(grid, run(params, here, below, active, cut), low), None
+
+    return jax.lax.scan(move, grid, (low, active, cut))
+
+  # What the last layer makes before a segment is through is not kept.
+  ends = fixed + phase.size == L and (phase.full or phase.kind == 'leaving')
+  params, here = _window((work.params, grid), fixed, phase.size)
+
+  def step(here, inputs):
+    here = run(params, here, *inputs)
+    return here, jax.tree.map(lambda t: t[-1], here.made) if ends else None
+
+  if phase.kind == 'entering':
+    below = jax.tree.map(lambda t: t[d[0] : d[-1] + 1], work.entering)
+  else:
+    below = jax.tree.map(lambda t: _first(t, fixed, len(d)), grid.made)
+  here, out = jax.lax.scan(step, here, (below, active, cut))
+  return _put(grid, here, fixed), out
+
+
+def _first(made: jax.Array, low: int, count: int) -> jax.Array:
+  """What a window from `low` on gets from below: nothing after the first."""
+  below = jnp.zeros((count, *made.shape[1:]), made.dtype)
+  return below.at[0].set(made[low - 1]) if low else below
+
+
+def _diagonal(
+  cell: Callable[..., Any],
+  params: Any,
+  grid: _Grid,
+  below: Any,
+  active: jax.Array | None,
+  cut: jax.Array,
+) -> _Grid:
+  """The cells of one diagonal.
+
+  Args:
+    cell: one of them.
+    params: of the window's layers.
+    grid: of the window.
+    below: what the layer under the window made.
+    active: bool [n], which layers have a segment; None for all.
+    cut: bool [n], where the gradient of the memory stops.
+  """
+  got = jax.tree.map(
+    lambda b, t: jnp.concatenate([b[None], t[:-1]]), below, grid.made
+  )
+  memory = _where(cut, jax.lax.stop_gradient(grid.memory), grid.memory)
+  made, memory = jax.vmap(cell)(params, got, memory)
+  if active is not None:
+    memory = _where(active, memory, grid.memory)
+  return _Grid(made, memory)
+
+
+def _where(which: jax.Array, a: Any, b: Any) -> Any:
+  """Layer by layer, a or b."""
+
+  def choose(a, b):
+    return jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+  return jax.tree.map(choose, a, b)

@@ -1,0 +1,190 @@
+"""A sequence of any length, read piece by piece in constant memory.
+
+What is kept between pieces is the memory of the layers and the tokens of the
+segment under way; it can be saved, and taken up again, at any token.
+
+  state = streaming.start(model, params, batch_size=1)
+  for piece in pieces:
+    state, logits = streaming.feed(model, params, state, piece)
+  streaming.save(path, state)
+"""
+
+import functools
+import pathlib
+import zipfile
+import zlib
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.models import segmented, segments
+
+LOGITS = ('all', 'last')
+
+
+@flax.struct.dataclass
+class State:
+  """Where a stream is.
+
+  Attributes:
+    memory: of the model, before the segment under way.
+    tokens: int32 [B, n], what is known of that segment; the tokens that it
+      repeats of the one before come first.
+    position: int64, tokens that have come, of each sequence.
+  """
+
+  memory: Any
+  tokens: np.ndarray
+  position: np.ndarray
+
+
+def start(model: segmented.SegmentModel, params: Any, batch_size: int) -> State:
+  """The state before the first token."""
+  tokens = np.zeros((batch_size, 0), np.int32)
+  return State(_empty(model, params, batch_size), tokens, np.int64(0))
+
+
+def feed(
+  model: segmented.SegmentModel,
+  params: Any,
+  state: State,
+  piece: np.ndarray,
+  together: int = 1,
+  logits: str = 'all',
+) -> tuple[State, jax.Array | None]:
+  """Reads the next tokens; what fills no segment yet waits in the state.
+
+  Args:
+    model: with a memory; of `diagonal.scheduled` it is faster where several
+      segments are read together.
+    params: its parameters.
+    state: what has been read.
+    piece: int32 [B, n], of any n.
+    together: segments read in one call of the device, which waits for so many.
+    logits: 'all', or 'last', of the last token of the segments read.
+
+  Returns:
+    the state, and logits [B, m, V] of the m tokens that had none yet, or of the
+    last of them alone; None where no segment has been filled.
+
+  Raises:
+    ValueError: for a piece of another shape or type, or another choice.
+  """
+  if together < 1:
+    raise ValueError(f'together={together}: must be at least 1')
+  if logits not in LOGITS:
+    raise ValueError(f'logits={logits!r}: allowed are {", ".join(LOGITS)}')
+  _check_piece(state, piece)
+  tokens = np.concatenate([state.tokens, piece], axis=1)
+  memory, first = state.memory, state.position == state.tokens.shape[1]
+  length = model.segment_length + (together - 1) * model.stride
+  repeated, found = model.segment_length - model.stride, []
+  while tokens.shape[1] >= length:
+    memory, out = _read(model, params, tokens[:, :length], memory, logits)
+    found.append(out if first or logits == 'last' else out[:, repeated:])
+    tokens, first = tokens[:, together * model.stride :], False
+  # A copy, so that the state does not keep the whole piece alive.
+  state = State(memory, tokens.copy(), state.position + piece.shape[1])
+  if not found:
+    return state, None
+  return state, found[-1] if logits == 'last' else jnp.concatenate(found, 1)
+
+
+def save(path: pathlib.Path, state: State) -> None:
+  """Writes a state to an npz file, whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(path.name + '.partial')
+  with partial.open('wb') as file:
+    np.savez(file, **_arrays(state))
+  partial.replace(path)
+
+
+def restore(path: pathlib.Path, like: State) -> State:
+  """Reads a state that `save` wrote.
+
+  Args:
+    path: the file.
+    like: what `start` gives for the model and batch that will go on.
+
+  Raises:
+    ValueError: for a file that is not a state, or that of another model or
+      batch, with every array that does not fit.
+  """
+  found = _load(path)
+  wanted = _arrays(like)
+  wrong = [f'has {name}' for name in sorted(found.keys() - wanted.keys())]
+  for name, array in wanted.items():
+    shape, form = array.shape, _form(array)
+    if name not in found:
+      wrong.append(f'{name} is missing, not {form}')
+      continue
+    if name == 'tokens' and found[name].ndim == 2:
+      shape = (shape[0], found[name].shape[1])  # as many as were known
+      form = f'int32 [{shape[0]}, n]'
+    if (found[name].dtype, found[name].shape) != (array.dtype, shape):
+      wrong.append(f'{name} is {_form(found[name])}, not {form}')
+  if not wrong and not 0 <= found['tokens'].shape[1] <= found['position']:
+    wrong.append(f'position is {found["position"]}, before its tokens')
+  if wrong:
+    raise ValueError(f'{path}: not a state of this model: {"; ".join(wrong)}')
+  names = iter(wanted)
+  return jax.tree.map(lambda t: found[next(names)].astype(t.dtype), like)
+
+
+def _check_piece(state: State, piece: np.ndarray) -> None:
+  B = state.tokens.shape[0]
+  if piece.ndim != 2 or piece.shape[0] != B or piece.dtype != np.int32:
+    raise ValueError(f'piece: must be int32 [{B}, n], not {_form(piece)}')
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _empty(model, params, batch_size):
+  parts = jnp.zeros((1, batch_size, model.segment_length), jnp.int32)
+  before, _, _ = model.apply(
+    {'params': params}, parts, None, 0, method='read_segments'
+  )
+  return before
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _read(model, params, tokens, memory, logits):
+  """The memory after the tokens' segments, and logits [B, n, V]."""
+  parts = segments.split(tokens, model.segment_length, model.stride)
+  position = model.segment_length - 1 if logits == 'last' else None
+  _, memory, out = model.apply(
+    {'params': params}, parts, memory, position, method='read_segments'
+  )
+  if position is None:
+    return memory, segments.join(out, model.stride)
+  return memory, out[:, None]
+
+
+def _arrays(state: State) -> dict[str, np.ndarray]:
+  """Arrays by name; numbers of less than 32 bits, which npz lacks, widened."""
+  arrays = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+      leaf = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    arrays[jax.tree_util.keystr(path, simple=True, separator='.')] = np.asarray(
+      leaf
+    )
+  return arrays
+
+
+def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return dict(file)
+  except (
+    OSError, ValueError, EOFError, TypeError, KeyError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+  ) as error:  # fmt: skip
+    reason = str(error).partition('\n')[0]
+    raise ValueError(f'{path}: not a saved stream: {reason}') from None
+
+
+def _form(array: np.ndarray) -> str:
+  return f'{array.dtype} {list(array.shape)}'

@@ -1,0 +1,169 @@
+"""The two schedules of ARMT agree, in float64 to rounding."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from reasoning_depth.longcontext import diagonal
+from reasoning_depth.models import armt, halting, layers, memory, rmt
+
+B, SEGMENT, V = 2, 4, 7
+MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4)
+
+
+def build(num_layers, num_segments, stride=SEGMENT, **fields):
+  """A model, weights that use the memory, and tokens."""
+  backbone = layers.Backbone(
+    num_layers=num_layers, width=8, num_heads=2, mlp_width=16,
+    dtype=fields.pop('dtype', jnp.float32),
+  )  # fmt: skip
+  model = armt.ARMT(
+    config=backbone, memory=MEMORY, vocab_size=V, causal=True,
+    segment_length=SEGMENT, stride=stride, **fields,
+  )  # fmt: skip
+  length = SEGMENT + (num_segments - 1) * stride
+  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
+  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  # Away from 0: without biases, a place without a segment would write nothing.
+  noise = jax.random.normal(jax.random.key(2), (64,))
+  params = jax.tree.map(
+    lambda p: (p + jnp.resize(noise, p.shape) / 5).astype(backbone.dtype),
+    params,
+  )
+  return model, params, tokens
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def everything(model, params, tokens):
+  """Output and gradient."""
+
+  def loss(params):
+    output = model.apply({'params': params}, tokens)
+    log_p = jax.nn.log_softmax(output.logits)
+    return jnp.mean(log_p[..., 0] ** 2) + output.penalty, output
+
+  return jax.grad(loss, has_aux=True)(params)
+
+
+def assert_agree(ours, theirs, tolerance):
+  # A leaf's largest number is what its rounding is relative to.
+  scale = jax.tree.map(lambda t: max(1e-3, float(jnp.abs(t).max())), theirs)
+  chex.assert_trees_all_close(
+    *(jax.tree.map(jnp.divide, tree, scale) for tree in (ours, theirs)),
+    rtol=0, atol=tolerance,
+  )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  'num_layers,num_segments,ramp',
+  [
+    (3, 5, 'buckets'),  # L < S
+    (4, 2, 'buckets'),  # L > S
+    (3, 3, 'whole'),  # L = S
+    (3, 1, 'exact'),
+    (1, 3, 'buckets'),
+  ],
+)
+def test_schedules_agree_in_float64(num_layers, num_segments, ramp):
+  with jax.enable_x64(True):
+    model, params, tokens = build(
+      num_layers, num_segments, stride=2, truncate=2, dtype=jnp.float64
+    )
+    ours = everything(diagonal.scheduled(model, ramp), params, tokens)
+    theirs = everything(model, params, tokens)
+    assert theirs[1].logits.dtype == jnp.float64
+    assert_agree(ours, theirs, 1e-12)
+
+
+def test_layers_that_repeat_agree():
+  adaptive = halting.Halting(kind='layer', max_steps=2, cost=0.1)
+  model, params, tokens = build(2, 2, adaptive=adaptive)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def output(model):
+    return model.apply({'params': params}, tokens)
+
+  theirs = output(model)
+  assert_agree(output(diagonal.scheduled(model)), theirs, 1e-5)
+  assert theirs.ponder.max() > 1 and theirs.penalty > 0
+
+
+def test_goes_on_from_a_memory():
+  model, params, tokens = build(2, 4)
+  parts = tokens.reshape(B, 4, SEGMENT).swapaxes(0, 1)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def read(model, parts, memory):
+    return model.apply(
+      {'params': params}, parts, memory, SEGMENT - 1, method='read_segments'
+    )
+
+  _, whole, logits = read(model, parts, None)
+  model = diagonal.scheduled(model, 'whole')
+  _, half, _ = read(model, parts[:2], None)
+  _, end, last = read(model, parts[2:], half)
+  assert_agree((end, last), (whole, logits), 1e-5)
+
+
+@pytest.mark.parametrize('ramp', diagonal.RAMPS)
+@pytest.mark.parametrize(
+  'S,L', [(1, 1), (1, 5), (3, 7), (6, 7), (7, 7), (9, 5)]
+)
+def test_phases_hold_every_cell_once(S, L, ramp):
+  cells, at = [], 0
+  for phase in diagonal.phases(S, L, ramp):
+    first, end = phase.diagonals
+    assert first == at < end
+    at = end
+    for d in range(first, end):
+      low = {
+        'entering': 0, 'moving': d - S + 1, 'leaving': L - phase.size,
+      }[phase.kind]  # fmt: skip
+      window = range(low, low + phase.size)
+      assert 0 <= low and low + phase.size <= L
+      here = [(layer, d - layer) for layer in window if 0 <= d - layer < S]
+      assert phase.full == (len(here) == phase.size)
+      cells += here
+      if ramp == 'exact':
+        assert phase.full
+      elif ramp == 'buckets':
+        assert phase.size < 2 * len(here)
+  assert at == L + S - 1
+  assert len(cells) == len(set(cells)) == L * S
+
+
+def test_the_work_is_grouped():
+  assert list(diagonal.phases(64, 8, 'whole')) == [
+    diagonal.Phase('entering', 8, False, (0, 7)),
+    diagonal.Phase('entering', 8, True, (7, 64)),
+    diagonal.Phase('leaving', 8, False, (64, 71)),
+  ]
+
+
+def test_what_cannot_be_grouped_is_refused():
+  model, _, _ = build(1, 1)
+  with pytest.raises(ValueError, match='not for RMT, whose first layer reads'):
+    diagonal.scheduled(
+      rmt.RMT(
+        config=model.config, vocab_size=V, layer=layers.Block, num_tokens=1,
+        segment_length=SEGMENT, stride=SEGMENT,
+      )
+    )  # fmt: skip
+  whole = model.clone(adaptive=halting.Halting(kind='model'))
+  with pytest.raises(ValueError, match='halting.kind=model, which repeats'):
+    diagonal.scheduled(whole)
+  with pytest.raises(ValueError, match="ramp='short': allowed are whole, buck"):
+    diagonal.scheduled(model, 'short')
+
+
+@pytest.mark.parametrize('remat', ['none', 'full'])
+def test_float32_differs_by_rounding_only(remat):
+  model, params, tokens = build(2, 4)
+  config = dataclasses.replace(model.config, remat=remat)
+  other = diagonal.scheduled(model.clone(config=config))
+  ours = everything(other, params, tokens)
+  assert_agree(ours, everything(model, params, tokens), 1e-4)

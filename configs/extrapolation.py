@@ -40,7 +40,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c.train.curriculum.field = 'hops'
   at_most = CPU_HOPS if 'cpu' in common.parse_arg(arg) else c.task.hops
   c.train.curriculum['values'] = tuple(range(2, at_most + 1))
-  c.train.curriculum.reset_optimizer = common.at_full_size(arg)
+  c.train.curriculum.reset_optimizer = 'cpu' not in common.parse_arg(arg)
   return c
 
 
@@ -84,7 +84,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.train.batch_size = 512
   c.train.learning_rate = 2e-3
   c.train.weight_decay = 0.3
-  c.eval.every = c.checkpoint.every = 250
+  c.eval.every = c.checkpoint.every = 200
   c.eval.validation_samples = 1_024
 
 

@@ -8,7 +8,7 @@ from reasoning_depth.report import runs
 
 
 def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
-  """Writes config, surroundings, final scores and last rates of runs.
+  """Writes config, surroundings, final scores, phases and rates of runs.
 
   Args:
     folders: run folders with an evaluation.
@@ -32,6 +32,8 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
         if environment.exists()
         else None,
         'evaluation': runs.read_object(folder / name, {}),
+        # Steps at which groups of the validation first pass a threshold.
+        'phases': run.phases(),
         'steps_per_second_at_the_end': float(rates[-1]) if len(rates) else None,
       }
     )

@@ -492,12 +492,16 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
 
 def test_records_keep_config_and_scores(tmp_path, capsys):
   folder = _run(tmp_path / 'run', {1: 0.8})
+  line = {'step': 999, 'split': 'validation', 'exact_match_1': 0.6}
+  with (folder / 'metrics.jsonl').open('a') as file:
+    file.write(json.dumps(line) + '\n')
   path = tmp_path / 'results' / 'x.json'
   assert program.main([str(folder), f'--record={path}']) == 0
   (entry,) = json.loads(path.read_text())
   assert entry['config'] == json.loads((folder / 'config.json').read_text())
   (source,) = (folder / 'evaluations').glob('*.json')
   assert entry['evaluation'] == json.loads(source.read_text())
+  assert entry['phases'] == {'1': {'0.5': 999, '0.9': None}}
   capsys.readouterr()
   empty = _run(tmp_path / 'empty', {1: 0.8})
   (empty / 'evaluations' / source.name).unlink()

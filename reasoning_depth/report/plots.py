@@ -16,7 +16,7 @@ _LOSS, _EXACT, _BITS = 'loss', 'exact_match', 'bit_accuracy'
 _LABELS = {
   _LOSS: 'loss (nats)',
   _EXACT: 'exact match (share of samples)',
-  _BITS: 'bit accuracy (share of cells)',
+  _BITS: 'bit accuracy (share of answer tokens)',
 }
 _NOISY = 30  # from so many training points on, a smoothed line is drawn
 _REFERENCE_STYLES = {

@@ -42,12 +42,8 @@ def pictures(run: runs.Run) -> Iterator[tuple[pathlib.Path, Callable]]:
       where = f'{run.folder / "evaluations" / name}.json'
       for words, title, make in check(found, where):
         path = '-'.join([name, *words]).replace(' ', '')
-        path = re.sub(r'[^\w.=-]', '_', path)[:100]
         title = f'{run.model} · {run.task} · {title}'
-        yield (
-          run.folder / 'plots' / f'{path}.png',
-          functools.partial(make, title=title),
-        )
+        yield run.plot(path), functools.partial(make, title=title)
 
 
 def _lenses(found: dict[str, Any], where: str) -> Iterator[tuple]:

@@ -92,6 +92,11 @@ class Run:
     """Seed of the run."""
     return self.config['seed']
 
+  def plot(self, name: str) -> pathlib.Path:
+    """Where the picture of a name goes, which may be that of a file."""
+    name = re.sub(r'[^\w.=-]', '_', name)[:100]
+    return self.folder / 'plots' / f'{name}.png'
+
   @property
   def evaluation(self) -> Evaluation | None:
     """The evaluation to report, or None where there is none.

@@ -12,7 +12,7 @@ import numpy as np
 
 from reasoning_depth.report import plots, runs, style
 
-_FILE = 'compute_scaling'
+_NAME = 'compute_scaling'
 _NAMES = {
   'kl': 'KL',
   'entropy': 'entropy',
@@ -70,16 +70,14 @@ class Scaling:
   timing: dict[str, Any] | None
 
 
-def load(run: runs.Run) -> Scaling | None:
-  """What a run folder says of compute scaling; None where nothing.
+def load(run: runs.Run, name: str = _NAME) -> Scaling:
+  """What an analysis of compute scaling found.
 
   Raises:
     ValueError: in one line that names the file, where it is damaged.
   """
-  found = run.analyses.get(_FILE)
-  if found is None:
-    return None
-  path = run.folder / 'evaluations' / f'{_FILE}.json'
+  found = run.analyses[name]
+  path = run.folder / 'evaluations' / f'{name}.json'
   needed = {
     'group_name': str, 'trained_depth': int, 'depths': list, 'groups': list,
     'overall': dict, 'exits': dict,
@@ -139,15 +137,20 @@ def _numbers(values: list[Any]) -> np.ndarray:
 
 
 def draw(run: runs.Run) -> list[pathlib.Path]:
-  """Draws what there is of it; returns the paths. Errors as `load`."""
-  found = load(run)
-  if found is None:
-    return []
-  return [heat_map(run, found), *exit_curves(run, found)]
+  """Draws every one that a run has; returns the paths. Errors as `load`."""
+  paths = []
+  for name, found in run.analyses.items():
+    if found['analysis'] == _NAME:
+      scaling, ending = load(run, name), name.removeprefix(_NAME)
+      paths.append(heat_map(run, scaling, run.plot(name)))
+      if scaling.curves:
+        path = run.plot(f'exit_rules{ending}')
+        paths.append(exit_curves(run, scaling, path))
+  return paths
 
 
 @matplotlib.rc_context({**style.RC, 'axes.grid': False})
-def heat_map(run: runs.Run, found: Scaling) -> pathlib.Path:
+def heat_map(run: runs.Run, found: Scaling, path: pathlib.Path) -> pathlib.Path:
   """Draws exact match by group and depth, and the peak of each group."""
   G, N = found.exact_match.shape
   figure = matplotlib.figure.Figure(
@@ -190,7 +193,7 @@ def heat_map(run: runs.Run, found: Scaling) -> pathlib.Path:
   figure.suptitle(
     f'{run.model} · {run.task} · seed {run.seed} · exact match by depth'
   )
-  return style.save(figure, run.folder / 'plots' / 'compute_scaling.png')
+  return style.save(figure, path)
 
 
 def _named(name: str, ceiling: float | None) -> str:
@@ -198,14 +201,10 @@ def _named(name: str, ceiling: float | None) -> str:
 
 
 @matplotlib.rc_context(style.RC)
-def exit_curves(run: runs.Run, found: Scaling) -> list[pathlib.Path]:
-  """Draws exact match of exit rules against steps, and against seconds.
-
-  Returns:
-    The path, if any rule was measured.
-  """
-  if not found.curves:
-    return []
+def exit_curves(
+  run: runs.Run, found: Scaling, path: pathlib.Path
+) -> pathlib.Path:
+  """Draws exact match of exit rules against steps, and against seconds."""
   panels = 2 if found.timing else 1
   figure = matplotlib.figure.Figure(
     figsize=(1 + 4.6 * panels, 4.6), layout='constrained'
@@ -244,4 +243,4 @@ def exit_curves(run: runs.Run, found: Scaling) -> list[pathlib.Path]:
     f'{run.model} · {run.task} · seed {run.seed} · exit rules, '
     'a point a threshold'
   )
-  return [style.save(figure, run.folder / 'plots' / 'exit_rules.png')]
+  return style.save(figure, path)

@@ -81,7 +81,12 @@ def test_without_rules_or_times_less_is_drawn(tmp_path):
   folder = folder_with(tmp_path, untimed)
   assert len(report.write(folder)) == 2
   assert scaling.load(runs.load(folder)).curves['kl'].seconds is None
-  (folder / 'evaluations/compute_scaling.json').unlink()
+  files = folder / 'evaluations'
+  (files / 'compute_scaling.json').rename(files / 'compute_scaling-x.y=8.json')
+  assert [p.name for p in report.write(folder)] == [
+    'compute_scaling-x.y=8.png', 'exit_rules-x.y=8.png'
+  ]  # fmt: skip
+  (files / 'compute_scaling-x.y=8.json').unlink()
   assert report.write(folder) == []
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from reasoning_depth.evaluation import evaluate
-from reasoning_depth.tasks import base, knowledge_graph, orbits
+from reasoning_depth.tasks import base, composition, orbits
 
 _MOST_SETS = 8
 
@@ -79,7 +79,7 @@ def _of_graph(task: Any, batch: base.Batch) -> tuple:
   )
   where = given.T[1:, :, None] & given
   labels = [f'entity after hop {j}' for j in range(1, hops + 1)]
-  if isinstance(task, knowledge_graph.Composition):
+  if isinstance(task, composition.Composition):
     labels = ['bridge entity', 'answer']
     where &= given[:, -1:]  # facts have no bridge
   return tuple(labels), tokens, where, positions(task)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from reasoning_depth.evaluation import evaluate
-from reasoning_depth.tasks import base, knowledge_graph
+from reasoning_depth.tasks import base, extrapolation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _graph_pairs(task, batch, change, draws) -> tuple[base.Batch, base.Batch]:
 
 def _table(task: Any) -> np.ndarray:
   """Where each relation leads from each entity, [E, R]; -1 for nowhere."""
-  if isinstance(task, knowledge_graph.Extrapolation):
+  if isinstance(task, extrapolation.Extrapolation):
     return task.graph.T
   relations, tails = task.graph
   table = np.full((task.num_entities, task.num_relations), -1)

@@ -7,16 +7,17 @@ from reasoning_depth.tasks import (
   association,
   babilong,
   base,
+  composition,
+  extrapolation,
   groups,
-  knowledge_graph,
   orbits,
 )
 
 TASKS = {
   'association': association.Association,
   'babilong': babilong.BABILong,
-  'composition': knowledge_graph.Composition,
-  'extrapolation': knowledge_graph.Extrapolation,
+  'composition': composition.Composition,
+  'extrapolation': extrapolation.Extrapolation,
   'groups': groups.Groups,
   'orbits': orbits.Orbits,
 }

@@ -8,10 +8,10 @@ import pytest
 
 from reasoning_depth.evaluation import lens
 from reasoning_depth.models import layers, transformer
-from reasoning_depth.tasks import knowledge_graph
+from reasoning_depth.tasks import composition
 from tests.models import test_sites
 
-TASK = knowledge_graph.Composition(8, 4, 3, 1, 1.0, 6)
+TASK = composition.Composition(8, 4, 3, 1, 1.0, 6)
 SHAPE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
 MODEL = transformer.Transformer(
   SHAPE, TASK.vocab_size, functools.partial(layers.Block, SHAPE, True)

@@ -3,13 +3,19 @@ import numpy as np
 import pytest
 
 from reasoning_depth.evaluation import milestones
-from reasoning_depth.tasks import automata, groups, knowledge_graph, orbits
+from reasoning_depth.tasks import (
+  automata,
+  composition,
+  extrapolation,
+  groups,
+  orbits,
+)
 
 KEY = jax.random.key(0)
 
 
 def test_graph_entities_in_order():
-  task = knowledge_graph.Composition(8, 4, 3, 1, 1.0, 6)
+  task = composition.Composition(8, 4, 3, 1, 1.0, 6)
   found = milestones.of(task, KEY, 30)
   relations, tails = task.graph
   for i, (head, *given) in enumerate(found.batch.inputs.tolist()):
@@ -25,7 +31,7 @@ def test_graph_entities_in_order():
 
 
 def test_longer_queries_have_more():
-  task = knowledge_graph.Extrapolation(6, 3, 4, 20, 10)
+  task = extrapolation.Extrapolation(6, 3, 4, 20, 10)
   found = milestones.of(task, KEY, 20)
   hops = found.batch.group
   for j in range(4):

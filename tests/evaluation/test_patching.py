@@ -7,11 +7,11 @@ import pytest
 
 from reasoning_depth.evaluation import activations, pairs, patching
 from reasoning_depth.models import layers, looped
-from reasoning_depth.tasks import groups, knowledge_graph, orbits
+from reasoning_depth.tasks import composition, extrapolation, groups, orbits
 from tests.models import test_sites
 
 KEY = jax.random.key(0)
-TASK = knowledge_graph.Composition(10, 5, 3, 1, 1.0, 6)
+TASK = composition.Composition(10, 5, 3, 1, 1.0, 6)
 SHAPE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
 MODEL = looped.Looped(
   SHAPE, TASK.vocab_size, functools.partial(layers.Block, SHAPE, True),
@@ -103,7 +103,7 @@ def test_places_are_rows_and_memory_tokens():
 
 @pytest.mark.parametrize('kind', ['entity', 'relation'])
 def test_corrupt_queries_are_facts_with_another_answer(kind):
-  for task in (TASK, knowledge_graph.Extrapolation(6, 3, 4, 20, 10)):
+  for task in (TASK, extrapolation.Extrapolation(6, 3, 4, 20, 10)):
     found = pairs.of(task, KEY, 24)[kind]
     assert len(found.clean.group) > 5
     changed = found.clean.inputs != found.corrupt.inputs

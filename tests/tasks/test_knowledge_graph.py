@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_depth import tasks
+from reasoning_depth.tasks import composition, extrapolation
 from reasoning_depth.tasks import knowledge_graph as kg
 
-SMALL = kg.Composition(
+SMALL = composition.Composition(
   num_entities=9,
   num_relations=7,
   out_degree=5,
@@ -24,7 +25,7 @@ SMALL = kg.Composition(
   held_out=10,
   seed=3,
 )
-HOPS = kg.Extrapolation(
+HOPS = extrapolation.Extrapolation(
   num_entities=5, num_relations=3, hops=4, train_queries=25, held_out=10
 )
 
@@ -150,7 +151,7 @@ def test_facts_have_relations_and_tails_of_their_own():
 )
 def test_sets_are_those_of_the_paper(num_entities, degrees, share, seed):
   out, ood = degrees
-  task = kg.Composition(
+  task = composition.Composition(
     num_entities=num_entities,
     num_relations=6,
     out_degree=out,
@@ -262,7 +263,7 @@ def test_relations_are_permutations():
   seed=st.integers(0, 2**31 - 1),
 )
 def test_queries_are_numbered_once(num_entities, num_relations, seed):
-  task = kg.Extrapolation(
+  task = extrapolation.Extrapolation(
     num_entities, num_relations, hops=12, train_queries=10, held_out=4,
     seed=seed,
   )  # fmt: skip
@@ -281,7 +282,7 @@ def test_the_queries_of_a_number_of_hops_are_all_that_there_are():
 
 def test_the_largest_number_of_hops_changes_no_query():
   short = dataclasses.replace(HOPS, hops=3)
-  longer = dataclasses.replace(HOPS, hops=kg.MAX_HOPS)
+  longer = dataclasses.replace(HOPS, hops=extrapolation.MAX_HOPS)
   for hops in (1, 2, 3):
     wanted = numbered(HOPS, hops, 15)
     assert numbered(short, hops, 15) == numbered(longer, hops, 15) == wanted

@@ -1,0 +1,190 @@
+"""Chains of two facts of a knowledge graph; see `knowledge_graph`."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.tasks import base
+from reasoning_depth.tasks import knowledge_graph as kg
+
+SETS = ('train', 'id', 'ood')  # groups
+
+
+@dataclasses.dataclass(frozen=True)
+class Composition(kg.Queries):
+  """Two-hop queries, some of facts that are never chained in training.
+
+  Of the facts of each entity some are out of distribution (OOD), the others in
+  distribution (ID). Trained on are all facts alone, and a part of the chains of
+  two ID facts. Held out are ID chains that are not trained on, and all chains
+  of two OOD facts; chains of one ID and one OOD fact are left out. Held-out
+  batches take each of three sets (group) as often: 0 what is trained on, 1 ID,
+  2 OOD.
+
+  Attributes:
+    num_entities: E.
+    num_relations: R.
+    out_degree: d, facts of an entity, each of another relation and to another
+      entity.
+    ood_degree: how many of them are OOD.
+    ratio: ID chains trained on, per ID fact.
+    held_out: ID chains of the validation, and of the test. Of the OOD chains
+      each has half.
+    seed: of the graph and its splits.
+
+  Raises:
+    ValueError: naming the field that is out of range.
+  """
+
+  num_entities: int = 2000
+  num_relations: int = 200
+  out_degree: int = 20
+  ood_degree: int = 1
+  ratio: float = 7.2
+  held_out: int = 3000
+  seed: int = 0
+
+  length = 3
+  group_name = 'set'
+  group_labels = SETS
+
+  def __post_init__(self):
+    E, d = self.num_entities, self.out_degree
+    kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
+    kg.check(
+      'num_relations',
+      self.num_relations,
+      1,
+      kg.MAX_SIZE,
+      'relations',
+    )
+    kg.check('out_degree', d, 2, E, f'num_entities={E}')
+    kg.check(
+      'out_degree', d, 2, self.num_relations,
+      f'num_relations={self.num_relations}',
+    )  # fmt: skip
+    most = math.isqrt((2**31 - 1) // E) - 1
+    kg.check('out_degree', d, 2, most, 'since chains are numbered in 32 bits')
+    kg.check(
+      'ood_degree', self.ood_degree, 1, d - 1,
+      f'so that of out_degree={d} facts some are OOD and some ID',
+    )  # fmt: skip
+    most = (self._num_id - 1) // 2
+    kg.check('held_out', self.held_out, 1, most, 'half of the ID chains')
+    facts = E * self._id_degree
+    most = self._num_id - self._spare
+    if not 1 <= self.ratio * facts <= most:
+      raise ValueError(
+        f'ratio={self.ratio}: allowed are {1 / facts:.4g} to '
+        f'{most / facts:.4g}, so that chains are left for '
+        f'held_out={self.held_out}'
+      )
+
+  @property
+  def _id_degree(self) -> int:
+    return self.out_degree - self.ood_degree
+
+  @property
+  def _num_id(self) -> int:
+    """Chains of two ID facts."""
+    return self.num_entities * self._id_degree**2
+
+  @property
+  def _spare(self) -> int:
+    """ID chains that are held out."""
+    return 2 * self.held_out
+
+  @property
+  def num_facts(self) -> int:
+    """Facts, all of them trained on."""
+    return self.num_entities * self.out_degree
+
+  @property
+  def num_trained(self) -> int:
+    """Chains that are trained on."""
+    return round(self.ratio * (self.num_entities * self._id_degree))
+
+  @functools.cached_property
+  def graph(self) -> tuple[np.ndarray, np.ndarray]:
+    """Relations and tails of each entity's facts, int32 [E, d] each.
+
+    The last `ood_degree` columns are OOD.
+    """
+    E, R = self.num_entities, self.num_relations
+    with jax.ensure_compile_time_eval():
+      key = jax.random.fold_in(jax.random.key(self.seed), kg.GRAPH)
+      relation_key, tail_key = jax.random.split(key)
+      rows = (
+        kg.permutations(relation_key, E, R),
+        kg.permutations(tail_key, E, E),
+      )
+    relations, tails = jax.device_get(rows)
+    return relations[:, : self.out_degree], tails[:, : self.out_degree]
+
+  def ranges(self, split: str) -> np.ndarray:
+    """First number and count of what each set holds, int32 [1 or 3, 2].
+
+    Numbered are, in this order: facts, ID chains to train on, of the
+    validation, and of the test, OOD chains of the validation, and of the test.
+    """
+    kg.check_split(split)
+    trained = self.num_facts + self.num_trained
+    half = self.num_entities * self.ood_degree**2 // 2
+    test = split == 'test'
+    sets = [
+      (0, trained),
+      (trained + test * self.held_out, self.held_out),
+      (trained + self._spare + test * half, half),
+    ]
+    return np.array(sets[: 1 if split == 'train' else None], np.int32)
+
+  def query(self, index: jax.Array) -> jax.Array:
+    """Numbers int32 [B] to queries int32 [B, 3]; see `ranges`."""
+    relations, tails = map(jnp.asarray, self.graph)
+    key = jax.random.fold_in(jax.random.key(self.seed), kg.ORDER)
+    bits = jax.random.bits(key, (2, *kg.SHUFFLE_BITS), jnp.uint32)
+    ood_from = self.num_trained + self._spare
+
+    def one(index):
+      is_fact = index < self.num_facts
+      chain = jnp.maximum(index - self.num_facts, 0)
+      ood = (chain >= ood_from).astype(jnp.int32)
+      degree = jnp.where(ood, self.ood_degree, self._id_degree)
+      place = kg.shuffle(
+        bits[ood], chain - ood * ood_from, self.num_entities, degree**2
+      )
+      head = place // degree**2
+      head = jnp.where(is_fact, index // self.out_degree, head)
+      slots = jnp.array([place // degree % degree, place % degree])
+      slots = slots + ood * self._id_degree
+      first = jnp.where(is_fact, index % self.out_degree, slots[0])
+      second = relations[tails[head, first], slots[1]]
+      return jnp.array(
+        [
+          head,
+          self.num_entities + relations[head, first],
+          jnp.where(is_fact, self.pad, self.num_entities + second),
+        ]
+      )
+
+    return jax.vmap(one)(index)
+
+  def follow(self, entity: jax.Array, relation: jax.Array) -> jax.Array:
+    """Where facts lead that are there, int32 [B]."""
+    relations, tails = map(jnp.asarray, self.graph)
+    slot = jnp.argmax(relations[entity] == relation[:, None], axis=1)
+    return tails[entity, slot]
+
+  def sample(
+    self, key: jax.Array, batch_size: int, split: str = 'train'
+  ) -> base.Batch:
+    """Draws a batch, with replacement; see `base.Task`."""
+    group_key, key = jax.random.split(key)
+    first, count = jnp.asarray(self.ranges(split)).T
+    group = jax.random.randint(group_key, (batch_size,), 0, len(first))
+    index = jax.random.randint(key, (batch_size,), 0, count[group])
+    return self.batch(self.query(first[group] + index), group)

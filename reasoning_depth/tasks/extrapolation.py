@@ -1,0 +1,157 @@
+"""Chains of many facts over permutations; see `knowledge_graph`."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.tasks import base
+from reasoning_depth.tasks import knowledge_graph as kg
+
+MAX_HOPS = 40
+MAX_QUERIES = 10**7  # to train on, of a number of hops
+
+
+@dataclasses.dataclass(frozen=True)
+class Extrapolation(kg.Queries):
+  """Queries of up to many hops over relations that are permutations.
+
+  Any relations after the first entity can lead to any entity, so that no proper
+  suffix of a query determines its answer. Trained on are all facts (one hop),
+  and as many queries for each larger number of hops, all equally often; others
+  are held out. The group is the number of hops, from 2 where held out.
+
+  Attributes:
+    num_entities: E.
+    num_relations: R.
+    hops: the largest number.
+    train_queries: to train on, for each number of hops.
+    held_out: queries of the validation, and of the test, for each.
+    seed: of the graph and its queries; `hops` changes neither.
+
+  Raises:
+    ValueError: naming the field that is out of range.
+  """
+
+  num_entities: int = 200
+  num_relations: int = 10
+  hops: int = MAX_HOPS
+  train_queries: int = 15_000
+  held_out: int = 750
+  seed: int = 0
+
+  group_name = 'hops'
+
+  def __post_init__(self):
+    E, R = self.num_entities, self.num_relations
+    kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
+    kg.check('num_relations', R, 1, kg.MAX_SIZE, 'relations')
+    kg.check('hops', self.hops, 2, MAX_HOPS, 'relations in a query')
+    # Of two hops there are the fewest queries.
+    _, high, low = self._halves[2].tolist()
+    room = min(high * low, MAX_QUERIES)
+    kg.check(
+      'held_out', self.held_out, 1, (room - 1) // 2,
+      'half of the queries of two hops',
+    )  # fmt: skip
+    kg.check(
+      'train_queries', self.train_queries, 1, room - 2 * self.held_out,
+      f'the queries of two hops without twice held_out={self.held_out}',
+    )  # fmt: skip
+
+  @functools.cached_property
+  def _halves(self) -> np.ndarray:
+    """For each number of hops, how its queries are numbered, int32 [hops+1, 3].
+
+    The entity and the first so many relations, as many as a number of 31 bits
+    can tell, are in a number that counts to high · low. The relations after
+    them are drawn from that number.
+    """
+    E, R = self.num_entities, self.num_relations
+    rows = [(0, E, 1)]
+    for k in range(1, self.hops + 1):
+      told = max(j for j in range(1, k + 1) if E * R**j < 2**31)
+      high, low = min(
+        ((E * R**j, R ** (told - j)) for j in range(told)),
+        key=lambda halves: max(halves),
+      )
+      rows.append((told, high, low))
+    return np.array(rows, np.int32)
+
+  @property
+  def num_facts(self) -> int:
+    """Facts, all of them trained on."""
+    return self.num_entities * self.num_relations
+
+  @property
+  def length(self) -> int:
+    """Tokens in a sequence."""
+    return 1 + self.hops
+
+  @functools.cached_property
+  def graph(self) -> np.ndarray:
+    """Entity that each relation leads to from each, int32 [R, E]."""
+    with jax.ensure_compile_time_eval():
+      key = jax.random.fold_in(jax.random.key(self.seed), kg.GRAPH)
+      rows = kg.permutations(key, self.num_relations, self.num_entities)
+    return jax.device_get(rows)
+
+  def query(self, hops: jax.Array, index: jax.Array) -> jax.Array:
+    """The queries of these numbers, int32 [B, L].
+
+    Args:
+      hops: int32 [B].
+      index: int32 [B]: facts have all numbers up to `num_facts`; with more
+        hops `train_queries` come first, then those of the validation and those
+        of the test, `held_out` each.
+    """
+    E, R = self.num_entities, self.num_relations
+    key = jax.random.key(self.seed)
+    order_key, tail_key = (
+      jax.random.fold_in(key, n) for n in (kg.ORDER, kg.TAIL)
+    )
+    bits = jax.random.bits(
+      order_key, (1 + MAX_HOPS, *kg.SHUFFLE_BITS), jnp.uint32
+    )
+    at = np.arange(self.hops)
+
+    def one(hops, index):
+      told, high, low = jnp.asarray(self._halves)[hops]
+      place = kg.shuffle(bits[hops], index, high, low)
+      here = jax.random.fold_in(jax.random.fold_in(tail_key, hops), index)
+      # Always as many, so that a query does not depend on the largest number.
+      drawn = jax.random.bits(here, (MAX_HOPS,), jnp.uint32)[: self.hops]
+      drawn = (drawn % R).astype(jnp.int32)
+      relations = jnp.where(at < told, place // powers % R, drawn)
+      relations = jnp.where(at < hops, E + relations, self.pad)
+      entity = place // (high * low // E)
+      return jnp.concatenate([entity[None], relations])
+
+    most = int(self._halves[-1, 0])
+    powers = np.array([R ** min(m, most) for m in range(self.hops)], np.int32)
+    return jax.vmap(one)(hops, index)
+
+  def follow(self, entity: jax.Array, relation: jax.Array) -> jax.Array:
+    """Where facts lead, int32 [B]."""
+    return jnp.asarray(self.graph)[relation, entity]
+
+  def sample(
+    self, key: jax.Array, batch_size: int, split: str = 'train'
+  ) -> base.Batch:
+    """Draws a batch, with replacement; see `base.Task`."""
+    kg.check_split(split)
+    hops_key, key = jax.random.split(key)
+    shape = (batch_size,)
+    if split == 'train':
+      total = self.num_facts + (self.hops - 1) * self.train_queries
+      drawn = jax.random.randint(key, shape, 0, total)
+      rest = drawn - self.num_facts
+      hops = jnp.where(rest < 0, 1, 2 + rest // self.train_queries)
+      index = jnp.where(rest < 0, drawn, rest % self.train_queries)
+    else:
+      hops = jax.random.randint(hops_key, shape, 2, self.hops + 1)
+      index = jax.random.randint(key, shape, 0, self.held_out)
+      index += self.train_queries + (split == 'test') * self.held_out
+    return self.batch(self.query(hops, index), hops)

@@ -11,8 +11,20 @@ starts anew then. The final evaluation asks up to 40 hops, trained or not.
     --config.model.recurrence.mean=8
 
 scores it with eight loops. In the paper training with a drawn number of loops
-learns 22 hops. Sizes, batch and rate are the paper's; the number of updates is
-not stated there, and embeddings and read-out are not tied here. Not measured.
+learns 22 hops. Sizes, batch, rate and tied embeddings are the paper's; the
+number of updates is not stated there. Not measured.
+
+  python main.py --config=configs/extrapolation.py:cpu
+  python main.py --mode=analyze --workdir=runs/extrapolation-cpu \\
+    --config.task.hops=12
+
+40 entities, 14 relations, 5,000 queries for each number of hops, two to four;
+two blocks looped four to eight times, with the answer fed back. Each loop makes
+a hop: from as many loops on as there are hops, two to four hops are answered
+(exact match 1.000), and five, never trained on, too: 0.982, 1.000, 0.979 at
+five loops. Six are not: 0.14, 0.28, 0.14 at sixteen loops. Seeds 0, 1, 2 of the
+training, one graph; 25 to 31 minutes on two thirds of a CPU core each
+(results/cpu/extrapolation_cpu.json, extrapolation_scaling_seed*.json and .png).
 """
 
 import ml_collections

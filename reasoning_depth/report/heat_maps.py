@@ -15,6 +15,7 @@ from reasoning_depth.report import runs, style
 
 _MOST_ROWS, _MOST_COLUMNS = 6, 8
 _MOST_TICKS = 8
+_LEAST_HEIGHT = 3.6  # inches, for the label of the colour bar
 _MOST_WRITTEN = 40  # cells of a panel that have their number in them
 _RC = {**style.RC, 'axes.grid': False, 'xtick.labelsize': 8,
        'ytick.labelsize': 8}  # fmt: skip
@@ -193,7 +194,10 @@ def _grid(
   width = min(max(1.5, 0.38 * across), 5)
   height = min(max(1.2, 0.28 * up), 3.5)
   figure = matplotlib.figure.Figure(
-    figsize=(max(2.2 + width * columns, 6.5), 1.1 + (height + 0.3) * rows),
+    figsize=(
+      max(2.2 + width * columns, 6.5),
+      max(1.1 + (height + 0.3) * rows, _LEAST_HEIGHT),
+    ),
     layout='constrained',
   )
   return figure, figure.subplots(rows, columns, squeeze=False)

@@ -437,7 +437,7 @@ def test_local_passes_signals_on(number, processes, stubs):
   launcher = stubs.start('local.sh', f'--processes={processes}', '--', CONFIG)
   stubs.wait_for('ready', processes)
   launcher.send_signal(number)
-  assert launcher.wait(timeout=30) == 75
+  assert launcher.wait(timeout=120) == 75
   name = number.name.removeprefix('SIG')
   assert sum(line.startswith(name) for line in stubs.log()) == processes
 
@@ -456,7 +456,7 @@ def test_slurm_queues_again_after_the_warning(stubs):
   job = slurm(stubs, PYTHON)
   stubs.wait_for('ready')
   job.send_signal(signal.SIGTERM)
-  assert job.wait(timeout=30) == 75
+  assert job.wait(timeout=120) == 75
   assert 'scancel --signal=TERM 7' in stubs.log()
   assert stubs.log()[-1] == 'scontrol requeue 7'
 
@@ -465,13 +465,13 @@ def test_slurm_does_not_queue_a_cancelled_job_again(stubs):
   job = slurm(stubs, PYTHON, cancelled=True)
   stubs.wait_for('ready')
   job.send_signal(signal.SIGTERM)
-  assert job.wait(timeout=30) == 75
+  assert job.wait(timeout=120) == 75
   assert not any('requeue' in line for line in stubs.log())
 
 
 @pytest.mark.parametrize('code', [0, 2, 3, 75])
 def test_slurm_ends_with_what_ended_by_itself(code, stubs):
-  assert slurm(stubs, f'exit {code}').wait(timeout=30) == code
+  assert slurm(stubs, f'exit {code}').wait(timeout=120) == code
   assert not any('requeue' in line for line in stubs.log())
 
 
@@ -479,7 +479,7 @@ def test_slurm_does_not_queue_a_failure_again(stubs):
   job = slurm(stubs, PYTHON.replace('exit 75', 'exit 3'))
   stubs.wait_for('ready')
   job.send_signal(signal.SIGTERM)
-  assert job.wait(timeout=30) == 3
+  assert job.wait(timeout=120) == 3
   assert not any('requeue' in line for line in stubs.log())
 
 
@@ -556,7 +556,7 @@ def test_queue_deletes_when_it_is_stopped(stubs):
   launcher.send_signal(signal.SIGTERM)
   with open(stubs.folder / 'pipe', 'w'):  # the call ends
     pass
-  assert launcher.wait(timeout=30) != 0
+  assert launcher.wait(timeout=120) != 0
   assert stubs.verbs() == ROUND
 
 

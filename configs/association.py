@@ -17,7 +17,6 @@ through the run.
 import ml_collections
 
 from configs import armt, common
-from reasoning_depth.runtime import configuration
 
 STAGES = (1, 2, 3, 5, 10, 20, 40, 50, 200)
 MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
@@ -26,11 +25,7 @@ MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'association', 'layout', 'k', 'curriculum')
   words = common.parse_arg(arg)
-  variant = words.get('task', 'remember')
-  if variant not in MOST:
-    raise ValueError(
-      f'word task={configuration.shown(variant)}: allowed are {", ".join(MOST)}'
-    )
+  variant = common.choose('task', words.get('task', 'remember'), MOST)
   model = common.backbone()
   model.name = 'armt'
   model.mlp_width = 128

@@ -17,7 +17,6 @@ the facts in real books.
 import ml_collections
 
 from configs import armt, common
-from reasoning_depth.runtime import configuration
 from reasoning_depth.tasks import babi
 
 SEGMENT = 512  # tokens
@@ -28,12 +27,7 @@ SHORT = {'qa1': 32, 'qa4': 32}  # tokens that hold some facts and the question
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'babilong', 'layout', 'k', 'curriculum')
   words = common.parse_arg(arg)
-  question = words.get('task', 'qa1')
-  if question not in babi.TASKS:
-    raise ValueError(
-      f'word task={configuration.shown(question)}: allowed are '
-      f'{", ".join(babi.TASKS)}'
-    )
+  question = common.choose('task', words.get('task', 'qa1'), babi.TASKS)
   model = common.backbone()
   model.name = 'armt'
   model.num_layers = 12

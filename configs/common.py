@@ -1,7 +1,7 @@
 """What all configs share: defaults, words after the colon, the smoke form."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import ml_collections
 
@@ -56,6 +56,16 @@ def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
       raise ValueError(f'word {word!r} after the colon: {name} stands twice')
     words[name] = value
   return words
+
+
+def choose(name: str, text: str, allowed: Collection[str]) -> str:
+  """The value of a word `name=…`, if it is one of those allowed."""
+  if text not in allowed:
+    raise ValueError(
+      f'word {name}={configuration.shown(text)}: allowed are '
+      f'{", ".join(allowed)}'
+    )
+  return text
 
 
 def refuse(arg: str, name: str, *words: str) -> None:
@@ -247,10 +257,7 @@ def act(c: ml_collections.ConfigDict, text: str) -> None:
   """Sets halting from `layer`, `model` or `fixed`."""
   if 'halting' not in c.model:
     raise ValueError(f'word act=…: the model {c.model.name} has no halting')
-  if text not in ('layer', 'model', 'fixed'):
-    raise ValueError(
-      f'word act={configuration.shown(text)}: allowed are layer, model, fixed'
-    )
+  choose('act', text, ('layer', 'model', 'fixed'))
   c.model.halting.kind = 'layer' if text == 'fixed' else text
   if text == 'fixed':
     c.model.halting.rule = 'fixed'

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth.bench import timing
+from reasoning_depth.runtime import stopwatch
 from reasoning_depth.tasks import automata, orbits
 
 
@@ -58,7 +59,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     runners['cellpylib'] = _cellpylib(a, rules, states)
   except ImportError as error:
     missing['cellpylib'] = str(error)
-  seconds = timing.alternate(runners, a.rounds)
+  seconds = stopwatch.alternate(runners, a.rounds)
   # cellpylib evolves one orbit at a time: timed on a few, scaled up.
   if 'cellpylib' in seconds:
     for key in seconds['cellpylib']:

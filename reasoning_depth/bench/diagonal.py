@@ -22,6 +22,7 @@ from reasoning_depth.bench import timing
 from reasoning_depth.longcontext import diagonal, schedule
 from reasoning_depth.models import armt, layers, memory, segments, transformer
 from reasoning_depth.report import style
+from reasoning_depth.runtime import stopwatch
 
 _LLAMA = {
   'positions': 'rotary', 'rotary_fraction': 1.0, 'parallel_residual': False,
@@ -198,7 +199,7 @@ def _row(a: argparse.Namespace, segment: int, length: int) -> dict[str, Any]:
     weights = jax.jit(full.init)(jax.random.key(0), tokens[:, :segment])
     programs['full'] = _compile(full.apply, weights, tokens)
     runners['full'] = _runner(programs['full'], weights, tokens)
-  seconds = timing.alternate(runners, a.rounds)
+  seconds = stopwatch.alternate(runners, a.rounds)
   row = {
     'segment': segment,
     'length': length,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from reasoning_depth.bench import timing
 from reasoning_depth.models import mamba
+from reasoning_depth.runtime import stopwatch
 
 FORMS = {
   'associative': mamba.selective_scan,
@@ -40,7 +41,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         jax.grad(lambda *x, scan=scan: jnp.sum(scan(*x)[0] ** 2), range(6))
       )
       runners[name] = lambda s=step, i=inputs: jax.block_until_ready(s(*i))
-    seconds = timing.alternate(runners, a.rounds)
+    seconds = stopwatch.alternate(runners, a.rounds)
     ratio = {
       k: seconds['sequential'][k] / seconds['associative'][k]
       for k in ('median', 'least')

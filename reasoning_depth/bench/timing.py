@@ -1,13 +1,11 @@
-"""Timing of alternatives against each other, and a file for the result."""
+"""A file for what a benchmark has measured."""
 
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning_depth.runtime import environment, stopwatch
-
-alternate = stopwatch.alternate
+from reasoning_depth.runtime import environment
 
 
 def report(name: str, result: Mapping[str, Any], out: str | None) -> None:

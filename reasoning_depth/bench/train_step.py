@@ -16,6 +16,7 @@ import numpy as np
 
 from reasoning_depth import models
 from reasoning_depth.bench import timing
+from reasoning_depth.runtime import stopwatch
 from reasoning_depth.tasks import orbits
 from reasoning_depth.training import optimizer, state, step
 
@@ -93,7 +94,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
       runners[name], facts[name] = _torch(a, kind)
   except ImportError as error:
     missing = str(error)
-  seconds = timing.alternate(runners, a.rounds)
+  seconds = stopwatch.alternate(runners, a.rounds)
   per_step = {
     name: {k: v / a.dispatch for k, v in s.items()}
     for name, s in seconds.items()
@@ -201,7 +202,7 @@ def _generation(a: argparse.Namespace, per_step: dict) -> dict[str, Any]:
     )[0]
   )
   key = jax.random.key(0)
-  seconds = timing.alternate({'g': lambda: many(key).block_until_ready()}, 5)
+  seconds = stopwatch.alternate({'g': lambda: many(key).block_until_ready()}, 5)
   one = seconds['g']['median'] / n
   return {
     'seconds': one,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from reasoning_depth.models import base, sites
+from reasoning_depth.models import base, rmt, segmented, sites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,15 @@ def find(
     positions = one[-2] if isinstance(held, jax.ShapeDtypeStruct) else 0
     found[path[-1]] = Site(path, one[:-3], positions)
   return found
+
+
+def own_tokens(model: nn.Module, positions: int) -> slice:
+  """Which positions of a site are tokens, and not memory around a segment."""
+  if not isinstance(model, segmented.SegmentModel):
+    return slice(0, positions)
+  around = positions - model.segment_length
+  front = around // 2 if isinstance(model, rmt.RMT) else 0
+  return slice(front, front + model.segment_length)
 
 
 def choose(found: Mapping[str, Site], names: str) -> dict[str, Site]:

@@ -130,7 +130,6 @@ def grid(
   samples: evaluate.HeldOut, scores: depth_scores.Scores
 ) -> dict[str, Any]:
   """Means of scores [S, N] at each depth, over all samples and per group."""
-  group, labels = samples.batch.group, samples.labels
 
   def row(chosen):
     means = {
@@ -147,17 +146,7 @@ def grid(
     over = {'overthinking': overthinking(means['exact_match'])}
     return {'num_samples': int(chosen.sum()), **known, **means, **over}
 
-  return {
-    'overall': row(np.ones(len(group), bool)),
-    'groups': [
-      {
-        'group': int(g),
-        **({'label': labels[g]} if labels else {}),
-        **row(group == g),
-      }
-      for g in np.unique(group)
-    ],
-  }
+  return samples.by_group(row)
 
 
 def point(

@@ -45,6 +45,23 @@ class HeldOut:
   group_name: str = 'look_ahead'
   labels: tuple[str, ...] = ()
 
+  def by_group(
+    self, row: Callable[[np.ndarray], dict[str, Any]]
+  ) -> dict[str, Any]:
+    """What `row` says of chosen samples, bool [N]: all, and each group's."""
+    group = self.batch.group
+    return {
+      'overall': row(np.ones(len(group), bool)),
+      'groups': [
+        {
+          'group': int(g),
+          **({'label': self.labels[g]} if self.labels else {}),
+          **row(group == g),
+        }
+        for g in np.unique(group)
+      ],
+    }
+
 
 def held_out(
   task: base.Task,
@@ -306,20 +323,11 @@ class Result:
 
   def summary(self) -> dict[str, Any]:
     """Scores over all samples and per group, with 95 % intervals."""
-    group, labels = self.samples.batch.group, self.samples.labels
     return {
-      'num_samples': len(group),
+      'num_samples': len(self.samples.batch.group),
       'scored_by': self.scored_by,
       'group_name': self.samples.group_name,
-      'overall': self._scores(np.ones(len(group), bool)),
-      'groups': [
-        {
-          'group': int(g),
-          **({'label': labels[g]} if labels else {}),
-          **self._scores(group == g),
-        }
-        for g in np.unique(group)
-      ],
+      **self.samples.by_group(self._scores),
     }
 
   def _scores(self, chosen: np.ndarray) -> dict[str, Any]:

@@ -46,9 +46,7 @@ def states(
   if x is None:
     return None
   if isinstance(model, segmented.SegmentModel):
-    around = x.shape[-2] - model.segment_length
-    front = around // 2 if isinstance(model, rmt.RMT) else 0
-    x = x[..., front : front + model.segment_length, :]
+    x = x[..., activations.own_tokens(model, x.shape[-2]), :]
     x = jnp.moveaxis(x, 0, 1)
     return jax.vmap(lambda s: segments.join(s, model.stride))(x)[None]
   layers = 1 if isinstance(model, trm.TRM) else x.shape[-4]

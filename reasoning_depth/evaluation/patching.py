@@ -25,7 +25,7 @@ from reasoning_depth.evaluation import (
   milestones,
   pairs,
 )
-from reasoning_depth.models import rmt, segmented, trm
+from reasoning_depth.models import segmented, trm
 from reasoning_depth.tasks import base
 
 # Nats. Pairs whose clean and corrupt runs are closer say nothing.
@@ -165,16 +165,13 @@ def places_of(
   """What of a site is patched together: rows of tokens, or single ones."""
   if not site.positions:
     return Places(('all',), np.ones((1, 1), bool))
-  around = 0
-  if isinstance(model, segmented.SegmentModel):
-    around = site.positions - model.segment_length
-  front = around // 2 if isinstance(model, rmt.RMT) else 0
-  length = site.positions - around
+  own = activations.own_tokens(model, site.positions)
+  length = own.stop - own.start
   row = task.block
   if row == 1:
     row = -(-length // _MOST_PLACES)
   of = -np.ones(site.positions, int)
-  of[front : front + length] = np.arange(length) // row
+  of[own] = np.arange(length) // row
   count = -(-length // row)
   members = [of == i for i in range(count)]
   names = [f'row {i}' for i in range(count)]
@@ -182,7 +179,7 @@ def places_of(
     names = list(milestones.positions(task))
   at = np.arange(site.positions)
   for name, memory in (
-    ('memory before', at < front), ('memory after', at >= front + length),
+    ('memory before', at < own.start), ('memory after', at >= own.stop),
   ):  # fmt: skip
     if memory.any():
       names.append(name)

@@ -291,13 +291,17 @@ class Looped(nn.Module):
 
     # As layers are, but for a number of loops asked at inference; a run that
     # is looked into is short, and compiling it the longer part.
-    unroll = self.config.unroll > 1 and len(counts) <= self.recurrence.most
-    unroll &= not sites.watched(self)
+    unroll = (
+      loops is None
+      and self.config.unroll > 1
+      and len(counts) <= self.recurrence.most
+      and not sites.watched(self)
+    )
     scan: Any = nn.scan(
       body,
       variable_broadcast='params',
       variable_axes=sites.AXES,
       split_rngs={'params': False},
-      unroll=len(counts) if unroll and loops is None else 1,
+      unroll=len(counts) if unroll else 1,
     )
     return scan(self, s, (counts, cuts))

@@ -281,7 +281,8 @@ def final_evaluation(
   """
   config = exp.config.eval
   key = state.evaluation_key(exp.config.seed)
-  result = _test(exp, current, key)
+  evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
+  result = _test(exp, evaluator, current, key)
   head = {
     'split': 'test',
     'seed': exp.config.seed,
@@ -295,7 +296,7 @@ def final_evaluation(
     writer.write_rows(folder / f'test{name}.jsonl', rows)
   if config.rollout:
     result = rollout.roll_out(
-      evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh),
+      evaluator,
       current.best_params,
       key,
       config.rollout,
@@ -307,17 +308,19 @@ def final_evaluation(
 
 
 def _test(
-  exp: experiment.Experiment, current: state.TrainState, key: jax.Array
+  exp: experiment.Experiment,
+  evaluator: evaluate.Evaluator,
+  current: state.TrainState,
+  key: jax.Array,
 ) -> evaluate.Result:
   """Answers of a state on the test split."""
   params, count = current.best_params, exp.config.eval.test_samples
-  parts = exp.model, exp.task, exp.config, exp.mesh
   if long_answers.can(exp.task, exp.model):
-    return long_answers.Reader(*parts).run(params, key, 'test', count)
+    reader = long_answers.Reader(exp.model, exp.task, exp.config, exp.mesh)
+    return reader.run(params, key, 'test', count)
   samples = evaluate.held_out(
     exp.task, key, 'test', count, with_ceiling=exp.config.eval.ceiling
   )
-  evaluator = evaluate.Evaluator(*parts)
   speaks = getattr(exp.task, 'speaks', False)
   speaks |= exp.config.train.method == 'grpo'
   run = evaluator.run_spoken if speaks else evaluator.run

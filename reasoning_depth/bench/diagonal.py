@@ -90,6 +90,9 @@ def main(args: list[str]) -> None:
   parser.add_argument('--ramps', nargs='*', default=list(schedule.RAMPS),
                       choices=diagonal.RAMPS)  # fmt: skip
   parser.add_argument('--rounds', type=int, default=9)
+  parser.add_argument(
+    '--seconds', type=float, default=0.0, help='on each shape at least'
+  )
   parser.add_argument('--auto', action='store_true', help='let `auto` choose')
   parser.add_argument('--plot', help='file for the plot')
   parser.add_argument('--out', help='file for the JSON')
@@ -199,7 +202,7 @@ def _row(a: argparse.Namespace, segment: int, length: int) -> dict[str, Any]:
     weights = jax.jit(full.init)(jax.random.key(0), tokens[:, :segment])
     programs['full'] = _compile(full.apply, weights, tokens)
     runners['full'] = _runner(programs['full'], weights, tokens)
-  seconds = stopwatch.alternate(runners, a.rounds)
+  seconds = stopwatch.alternate(runners, a.rounds, a.seconds)
   row = {
     'segment': segment,
     'length': length,

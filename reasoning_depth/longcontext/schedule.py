@@ -1,7 +1,6 @@
 """The fastest of a model's schedules, by measurement."""
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 
 from reasoning_depth.longcontext import diagonal
 from reasoning_depth.models import segmented
+from reasoning_depth.runtime import stopwatch
 
 # Windows of every length are many programs in one: slow to compile.
 RAMPS = ('whole', 'buckets')
@@ -29,7 +29,7 @@ def fastest(
   *args: Any,
   seconds: float = 5.0,
 ) -> tuple[str, nn.Module]:
-  """Runs each schedule in turn and takes the one with the least time.
+  """Runs each schedule in turn and takes the one with the least median time.
 
   What is faster depends on the device, the shape, the number of segments and
   on whether gradients are taken, so the very work to be done is timed.
@@ -49,15 +49,10 @@ def fastest(
     name: jax.jit(functools.partial(run, m)).lower(*args).compile()
     for name, m in models.items()
   }
-  least = dict.fromkeys(models, float('inf'))
-  for step in compiled.values():
-    jax.block_until_ready(step(*args))
-  begun, times = time.perf_counter(), 0
-  while times < 3 or time.perf_counter() - begun < seconds:
-    for name, step in compiled.items():
-      started = time.perf_counter()
-      jax.block_until_ready(step(*args))
-      least[name] = min(least[name], time.perf_counter() - started)
-    times += 1
-  name = min(least, key=least.get)
+  runners = {
+    name: lambda step=step: jax.block_until_ready(step(*args))
+    for name, step in compiled.items()
+  }
+  taken = stopwatch.alternate(runners, 3, seconds)
+  name = min(taken, key=lambda name: taken[name]['median'])
   return name, models[name]

@@ -50,7 +50,7 @@ def evaluate(
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
   loop.final_evaluation(exp, current, folder, name)
-  _tell(folder)
+  _tell(folder, f'test{name}')
 
 
 def analyze(
@@ -116,10 +116,10 @@ MODES = {
 }
 
 
-def _tell(folder: pathlib.Path) -> None:
+def _tell(folder: pathlib.Path, evaluation: str = '') -> None:
   if jax.process_index() == 0:
     # Matplotlib takes a while to load, and is needed at the end alone.
     from reasoning_depth import report
 
     report.write(folder)
-    print(report.summary(folder))
+    print(report.summary(folder, evaluation))

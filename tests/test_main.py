@@ -56,11 +56,14 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   assert json.loads(path.read_text()) == before
   # Asked further than it was trained: beside the run's own score.
   further = ['--config.task.look_ahead=6', '--config.eval.test_samples=16']
+  capsys.readouterr()
   assert run(f'--workdir={folder}', '--mode=evaluate', *further) == 0
   assert json.loads(path.read_text()) == before
   name = 'test-eval.test_samples=16-task.look_ahead=6.json'
   other = json.loads((folder / 'evaluations' / name).read_text())
   assert [g['group'] for g in other['groups']] == [6]
+  told = [row.split() for row in capsys.readouterr().out.splitlines()]
+  assert ['o_s', '|', '6', '|', '16'] in [row[3:8] for row in told]
   _looks_inside(folder, capsys)
 
 

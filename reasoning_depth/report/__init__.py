@@ -3,6 +3,7 @@
 `python -m reasoning_depth.report RUN [RUN ...]` reports on several runs.
 """
 
+import dataclasses
 import pathlib
 
 from reasoning_depth.report import (
@@ -42,10 +43,18 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
   return [path for path in written if path is not None]
 
 
-def summary(run_folder: str | pathlib.Path) -> str:
+def summary(run_folder: str | pathlib.Path, evaluation: str = '') -> str:
   """The run's scores as a plain text table (Markdown).
+
+  Args:
+    run_folder: where the run is.
+    evaluation: name of the evaluation that is told, if not the run's own.
 
   Raises:
     ValueError: in one line that names the file; see `runs.load`.
   """
-  return tables.markdown([runs.load(run_folder)])
+  run = runs.load(run_folder)
+  if evaluation:
+    told = {evaluation: run.evaluations[evaluation]}
+    run = dataclasses.replace(run, evaluations=told)
+  return tables.markdown([run])

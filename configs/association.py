@@ -19,6 +19,7 @@ import ml_collections
 from configs import armt, common
 
 STAGES = (1, 2, 3, 5, 10, 20, 40, 50, 200)
+CPU_STAGES = (2, 10, 50, 200)  # a program is compiled for each
 MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
 
 
@@ -41,10 +42,15 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.train.batch_size = 512
     c.train.decay_steps = 0
     c.eval.every = c.checkpoint.every = 500
-    stages(c, MOST[variant], 10_000)
+    stages(c, STAGES, MOST[variant], 10_000)
     c.train.num_steps = 10_000 * len(c.train.curriculum['values'])
+  elif 'smoke' in words:
+    stages(c, STAGES, 2, c.train.num_steps // 2)
   else:
-    stages(c, 2 if 'smoke' in words else 10, c.train.num_steps // 4)
+    stages(c, CPU_STAGES, MOST[variant], 0)
+    if variant == 'remember':
+      c.task.key_length = 2  # 256 keys
+      c.model.memory.key_width = 64  # features for 200 pairs of them
   return c
 
 
@@ -60,9 +66,14 @@ def task(variant: str) -> ml_collections.ConfigDict:
   return t
 
 
-def stages(c: ml_collections.ConfigDict, most: int, most_steps: int) -> None:
+def stages(
+  c: ml_collections.ConfigDict,
+  counts: tuple[int, ...],
+  most: int,
+  most_steps: int,
+) -> None:
   """A curriculum up to `most` pairs; a stage takes `most_steps` at most."""
-  values = tuple(n for n in STAGES if n <= most)
+  values = tuple(n for n in counts if n <= most)
   c.task.num_pairs = most
   c.train.curriculum.field = 'num_pairs'
   c.train.curriculum['values'] = values
@@ -70,10 +81,24 @@ def stages(c: ml_collections.ConfigDict, most: int, most_steps: int) -> None:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
+  c.model.num_layers = 2
+  c.model.num_heads = 2
+  c.model.width = 32
+  c.model.mlp_width = 64
   c.model.positions = 'rotary'  # pairs have no lattice
   c.model.rotary_fraction = 0.25
+  c.model.memory.num_tokens = 2
+  c.model.memory.key_width = 8
+  c.model.memory.unroll = 1
+  c.train.num_steps = 2_500
   c.train.batch_size = 64
+  c.train.learning_rate = 3e-3
+  c.train.warmup_steps = 50
+  c.train.b2 = 0.98
+  c.train.curriculum.threshold = 0.99
   c.eval.every = c.checkpoint.every = 100
+  c.eval.validation_samples = 512
+  c.eval.test_samples = 1_024
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

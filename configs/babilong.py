@@ -86,20 +86,22 @@ def stages(
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.num_layers = 2
-  c.model.num_heads = 2
-  c.model.width = 32
-  c.model.mlp_width = 64
+  c.model.num_layers = 3
+  c.model.num_heads = 4
+  c.model.width = 64
+  c.model.mlp_width = 128
   c.model.positions = 'rotary'
-  c.model.zero_out = True
+  c.model.rotary_fraction = 1.0
   c.model.memory.num_tokens = 4
   c.model.memory.key_width = 16
-  c.train.num_steps = 60_000
+  c.train.num_steps = 5_000
   c.train.batch_size = 64
-  c.train.learning_rate = 4e-3
-  c.train.schedule = 'constant'
+  c.train.learning_rate = 2e-3
   c.train.warmup_steps = 50
-  c.eval.every = c.checkpoint.every = 200
+  c.train.b2 = 0.98
+  c.train.weight_decay = 0.0
+  c.train.curriculum.threshold = 0.9
+  c.eval.every = c.checkpoint.every = 100
   c.eval.validation_samples = 256
   c.eval.test_samples = 1_000
   c.eval.batch_size = 64

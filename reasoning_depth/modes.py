@@ -49,7 +49,7 @@ def evaluate(
   name = _suffix(overrides)
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
-  loop.final_evaluation(exp, current, folder, name)
+  loop.final_evaluation(exp, current, folder, name, _short(overrides))
   _tell(folder, f'test{name}')
 
 
@@ -79,12 +79,16 @@ def analyze(
 
 def _suffix(overrides: Sequence[str]) -> str:
   """Keeps what is found out of something else apart from the run's own."""
-  name = ''.join(f'-{o.removeprefix("--config.")}' for o in sorted(overrides))
+  name = ''.join(f'-{o}' for o in _short(overrides))
   if len(os.fsencode(name)) > _LONGEST:
     raise ValueError(
       f'{len(overrides)} overrides: too long for the name of an evaluation'
     )
   return name.replace('/', '_')
+
+
+def _short(overrides: Sequence[str]) -> list[str]:
+  return sorted(o.removeprefix('--config.') for o in overrides)
 
 
 def replay(

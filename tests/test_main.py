@@ -62,6 +62,7 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   name = 'test-eval.test_samples=16-task.look_ahead=6.json'
   other = json.loads((folder / 'evaluations' / name).read_text())
   assert [g['group'] for g in other['groups']] == [6]
+  assert other['overrides'] == ['eval.test_samples=16', 'task.look_ahead=6']
   told = [row.split() for row in capsys.readouterr().out.splitlines()]
   assert ['o_s', '|', '6', '|', '16'] in [row[3:8] for row in told]
   _looks_inside(folder, capsys)

@@ -134,7 +134,7 @@ def _setting(run: runs.Run) -> dict[str, Any]:
   setting = _flatten(groups)
   setting['split'] = run.evaluation.split
   setting['group'] = run.evaluation.group_name
-  if len(run.evaluation.groups) == 1:
+  if len(run.evaluation.groups) == 1 and not run.further:
     setting.pop('task.look_ahead', None)
   return setting
 
@@ -180,7 +180,7 @@ def _panels(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _points(group: Sequence[runs.Run]) -> tuple[Point, ...]:
   found: dict[int, dict[int, tuple[runs.Run, runs.Score]]] = {}
   for run in group:
-    for score in run.evaluation.groups:
+    for score in run.scores:
       seeds = found.setdefault(score.group, {})
       if run.seed in seeds:
         raise ValueError(

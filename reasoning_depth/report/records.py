@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from reasoning_depth.report import runs
 
@@ -22,7 +23,6 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
     run = runs.load(folder)
     if run.evaluation is None:
       raise ValueError(f'{folder}: has no evaluation to record')
-    name = f'evaluations/{run.evaluation.name}.json'
     environment = folder / 'environment.json'
     _, rates = run.series('train', 'steps_per_second')
     entries.append(
@@ -31,7 +31,9 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
         'environment': runs.read_object(environment, {})
         if environment.exists()
         else None,
-        'evaluation': runs.read_object(folder / name, {}),
+        'evaluation': _whole(run, run.evaluation),
+        # The same at groups that were not trained on.
+        'further': [_whole(run, evaluation) for evaluation in run.further],
         # Steps at which groups of the validation first pass a threshold.
         'phases': run.phases(),
         'steps_per_second_at_the_end': float(rates[-1]) if len(rates) else None,
@@ -40,3 +42,8 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(entries, indent=2) + '\n')
   return path
+
+
+def _whole(run: runs.Run, evaluation: runs.Evaluation) -> dict[str, Any]:
+  name = f'evaluations/{evaluation.name}.json'
+  return runs.read_object(run.folder / name, {})

@@ -56,6 +56,7 @@ class Evaluation:
   groups: tuple[Score, ...]  # in ascending order of the group
   overall: Score
   rows_path: pathlib.Path  # may not exist
+  overrides: tuple[str, ...] = ()  # where it is not as the run was trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,32 @@ class Run:
       key=lambda e: (e.split == 'test', e.step, e.name == e.split),
       default=None,
     )
+
+  @property
+  def further(self) -> tuple[Evaluation, ...]:
+    """Those beside the one to report that differ in its groups alone.
+
+    Such as other numbers of pairs than in training; `eval` may differ as well.
+    """
+    own = self.evaluation
+    if own is None:
+      return ()
+    may_differ = 'eval.', f'task.{own.group_name}='
+    return tuple(
+      other
+      for name, other in sorted(self.evaluations.items())
+      if (other.split, other.step) == (own.split, own.step)
+      and any(o.startswith(may_differ[1]) for o in other.overrides)
+      and all(o.startswith(may_differ) for o in other.overrides)
+    )
+
+  @property
+  def scores(self) -> tuple[Score, ...]:
+    """Of the groups of the evaluation and of `further`, in ascending order."""
+    found = {}
+    for evaluation in (*self.further, self.evaluation):
+      found |= {score.group: score for score in evaluation.groups}
+    return tuple(found[group] for group in sorted(found))
 
   def series(self, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A metric over the run, empty where it was never written.
@@ -297,6 +324,10 @@ def _evaluation(path: pathlib.Path, found: dict[str, Any]) -> Evaluation:
   check(found, {**needed, 'groups': list, 'overall': dict}, str(path))
   if not found['groups']:
     raise ValueError(f'{path}: groups is empty')
+  overrides = found.get('overrides', [])
+  check({'overrides': overrides}, {'overrides': list}, str(path))
+  if not all(isinstance(o, str) for o in overrides):
+    raise ValueError(f'{path}: overrides are no texts')
   groups = []
   for i, group in enumerate(found['groups']):
     where = f'{path}: groups[{i}]'
@@ -312,6 +343,7 @@ def _evaluation(path: pathlib.Path, found: dict[str, Any]) -> Evaluation:
     groups=tuple(sorted(groups, key=lambda score: score.group)),
     overall=_score(found['overall'], f'{path}: overall'),
     rows_path=path.with_suffix('.jsonl'),
+    overrides=tuple(overrides),
   )
 
 

@@ -30,8 +30,8 @@ def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
   mixed = len({run.evaluation.split for run in found}) > 1
   table = []
   for run in found:
-    scores = list(run.evaluation.groups)
-    if len(scores) > 1:
+    scores = list(run.scores)
+    if len(run.evaluation.groups) > 1:
       scores.append(run.evaluation.overall)
     head = {'run': run.folder.resolve().name, 'seed': str(run.seed)}
     head = head if len(all_runs) > 1 else {}

@@ -3,7 +3,7 @@
 import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -266,6 +266,7 @@ def final_evaluation(
   current: state.TrainState,
   folder: pathlib.Path,
   name: str = '',
+  overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
 
@@ -278,6 +279,7 @@ def final_evaluation(
     folder: the run folder.
     name: put behind the names of the files, where something differs from the
       run's own config.
+    overrides: what that is, such as `task.num_pairs=500`; they are written too.
   """
   config = exp.config.eval
   key = state.evaluation_key(exp.config.seed)
@@ -288,7 +290,7 @@ def final_evaluation(
     'seed': exp.config.seed,
     'step': int(current.step),
   }
-  summary = head | result.summary()
+  summary = head | {'overrides': list(overrides)} | result.summary()
   folder = folder / 'evaluations'
   writer.write_json(folder / f'test{name}.json', summary)
   if config.rows:

@@ -13,7 +13,15 @@ import rich.console
 
 from reasoning_depth import report
 from reasoning_depth.report import __main__ as program
-from reasoning_depth.report import lines, pictures, plots, runs, style, tables
+from reasoning_depth.report import (
+  lines,
+  pictures,
+  plots,
+  records,
+  runs,
+  style,
+  tables,
+)
 
 W, T = 8, 4
 
@@ -47,7 +55,7 @@ def _row(index, group, exact):
   }
 
 
-def _evaluation(folder, scores, *, name='test', split='test', step=400):
+def _evaluation(folder, scores, *, name='test', split='test', step=400, **more):
   """Writes an evaluation with a score for each look-ahead."""
   overall = _score(float(np.mean([s['exact_match'] for s in scores.values()])))
   text = json.dumps(
@@ -59,6 +67,7 @@ def _evaluation(folder, scores, *, name='test', split='test', step=400):
       'group_name': 'look_ahead',
       'groups': [{'group': k, **score} for k, score in scores.items()],
       'overall': overall,
+      **more,
     }
   )
   (folder / 'evaluations').mkdir(exist_ok=True)
@@ -455,6 +464,8 @@ def test_bad_input_is_named_in_one_line(tmp_path, capsys, damage):
     ('evaluations/test.json', '[0.', '["low", 0.5], "x": [0.', "low='low'"),
     ('evaluations/test.json', ': 400', f': {10**400}', 'not of type int'),
     ('evaluations/test.json', '"overall"', '"over"', "no field 'overall'"),
+    ('evaluations/test.json', '"seed"', '"overrides": 3, "x"', 'overrides=3'),
+    ('evaluations/test.json', '"seed"', '"overrides": [3], "x"', 'no texts'),
     ('metrics.jsonl', '"step": ', f'"step": {10**30}', 'not of type int'),
     ('metrics.jsonl', '"loss": ', f'"loss": {10**400}, "x": ', 'not of type'),
     ('metrics.jsonl', '{', '[' * 100_000, 'line 1 is damaged'),
@@ -488,6 +499,32 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
   with pytest.raises(SystemExit) as stopped:
     program.main([])
   assert stopped.value.code == 2
+
+
+def test_scores_further_than_trained_stand_beside_the_runs_own(tmp_path):
+  folder = _run(tmp_path / 'run', {1: 0.8})
+  for overrides, k, exact_match in (
+    (['eval.batch_size=8', 'task.look_ahead=4'], 4, 0.4),
+    (['task.look_ahead=2'], 2, 0.6),
+    (['task.look_ahead=5', 'task.width=30'], 5, 0.1),  # not the same orbits
+    (['eval.batch_size=8'], 1, 0.7),
+  ):
+    name = '-'.join(['test', *overrides])
+    scores = {k: _score(exact_match)}
+    _evaluation(folder, scores, name=name, overrides=overrides)
+  run = runs.load(folder)
+  table = [(row['k'], row['exact match']) for row in tables.cells([run])]
+  assert table == [('1', '0.800'), ('2', '0.600'), ('4', '0.400')]
+  (line,) = lines.join([run])
+  assert [(p.group, p.exact_match) for p in line.points] == [
+    (1, 0.8), (2, 0.6), (4, 0.4),
+  ]  # fmt: skip
+  path = records.write([folder], tmp_path / 'record.json')
+  (entry,) = json.loads(path.read_text())
+  assert [e['groups'][0]['group'] for e in entry['further']] == [4, 2]
+  # Trained on two look-aheads and on one: not a single line.
+  other = _run(tmp_path / 'other', {2: 0.9})
+  assert len(lines.join([run, runs.load(other)])) == 2
 
 
 def test_records_keep_config_and_scores(tmp_path, capsys):

@@ -11,7 +11,8 @@ repetitions leave, and the answer is blended from them:
   public code: y ← u·state + (1 − u)·y. Its weights do not sum to one, and a
   position that the cap stops has no remainder.
 - `ponder`: PonderNet (2107.05407, eq. 5): p is the probability of halting here
-  if not before; the cost is the divergence from a geometric prior.
+  if not before; the cost is the divergence from a geometric prior. Where the
+  threshold is passed, the repetition has all that is left.
 - `fixed`: every position takes all steps and the last state is the answer.
 """
 
@@ -115,8 +116,9 @@ def advance(
     u = jnp.broadcast_to(jnp.where(last, 1.0, 0.0), p.shape)
     return old.replace(steps=old.steps + 1), u
   if config.rule == 'ponder':
-    left = 1 - old.spent
-    u = jnp.where(last, left, p * left)
+    left = old.running * (1 - old.spent)
+    halts = last | (old.spent + p * left >= config.threshold)
+    u = jnp.where(halts, left, p * left)
     prior = _prior(config.prior, n, num_steps)
     gain = u * (jnp.log(jnp.maximum(u, _TINY)) - jnp.log(prior))
     spent = old.spent + u
@@ -125,7 +127,7 @@ def advance(
       remainder=old.remainder,
       steps=old.steps + u * (n + 1),
       divergence=old.divergence + gain,
-      running=(spent < config.threshold).astype(jnp.float32),
+      running=old.running * ~halts,
     ), u
   # Only the sum is compared, so which positions halt has no gradient.
   reached = old.spent + p > config.threshold

@@ -78,6 +78,12 @@ def test_ponder_by_hand():
   divergence = np.sum(us * np.log(us / prior))
   np.testing.assert_allclose(progress.divergence, divergence, atol=1e-6)
   assert float(halting.cost(config, progress)) >= 0
+  # 0.5 + 0.25 pass 0.7: all that is left goes there, whatever others need.
+  early = halting.Halting('layer', 'ponder', 3, threshold=0.7, prior=0.5)
+  progress, us = run(early, jnp.array([[0.5, 0.1], [0.5, 0.1], [0.1, 0.1]]))
+  np.testing.assert_allclose(us[:, 0], [0.5, 0.5, 0], atol=1e-6)
+  np.testing.assert_allclose(us[:, 1], [0.1, 0.09, 0.81], atol=1e-6)
+  np.testing.assert_allclose(progress.steps[0], 0.5 + 2 * 0.5)
 
 
 def test_positions_that_halt_stay_halted():

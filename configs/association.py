@@ -90,7 +90,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.memory.num_tokens = 2
   c.model.memory.key_width = 8
   c.model.memory.unroll = 1
-  c.train.num_steps = 2_500
+  c.train.num_steps = 4_000
   c.train.batch_size = 64
   c.train.learning_rate = 3e-3
   c.train.warmup_steps = 50

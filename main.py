@@ -11,7 +11,7 @@ CONFIG = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Run folder; by default runs/ and the name of the config'
 )
-MODES = ('train', 'evaluate', 'analyze', 'replay')
+MODES = ('train', 'evaluate', 'analyze', 'export', 'replay')
 MODE = flags.DEFINE_enum('mode', 'train', MODES, 'What to do with the run')
 DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Join the other hosts, as Cloud TPU, Slurm or GKE say'

@@ -11,12 +11,17 @@ here from nothing and of whole words. The second command scores the run at a
 length it was not trained at, in segments. Not measured.
 
 `--config.task.background=a.txt,b.txt --config.task.tokenizer=file.json` hides
-the facts in real books.
+the facts in real books. The words `160m`, `1b`, `3b` and `8b` take LLaMA's
+blocks instead, which can begin from a checkpoint of Hugging Face:
+
+  python main.py --config=configs/babilong.py:task=qa1,1b,gpu \
+    --config.train.init_from=CHECKPOINT \
+    --config.task.tokenizer=CHECKPOINT/tokenizer.json
 """
 
 import ml_collections
 
-from configs import armt, common
+from configs import armt, common, llama
 from reasoning_depth.tasks import babi
 
 SEGMENT = 512  # tokens
@@ -25,22 +30,15 @@ SHORT = {'qa1': 32, 'qa4': 32}  # tokens that hold some facts and the question
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
+  size, arg = llama.split(arg)
   common.refuse(arg, 'babilong', 'layout', 'k', 'curriculum')
   words = common.parse_arg(arg)
   question = common.choose('task', words.get('task', 'qa1'), babi.TASKS)
-  model = common.backbone()
-  model.name = 'armt'
-  model.num_layers = 12
-  model.width = 768
-  model.num_heads = 12
-  model.mlp_width = 3_072
-  model.parallel_residual = False
-  model.memory = armt.memory()
+  model = llama.model(size, with_memory=True) if size else gpt2()
   model.memory.num_tokens = 10
   model.memory.key_width = 64
   model.memory.repeat_states = 0
   model.memory.unroll = 1
-  model.halting = common.halting()
   c = common.build(arg, model, cpu, smoke)
   c.task = task(question)
   if common.at_full_size(arg):
@@ -58,6 +56,20 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   else:
     stages(c, SHORT.get(question, 256), (1, 2, 4, 8, 16), 0)
   return c
+
+
+def gpt2() -> ml_collections.ConfigDict:
+  """ARMT of GPT-2's size."""
+  m = common.backbone()
+  m.name = 'armt'
+  m.num_layers = 12
+  m.width = 768
+  m.num_heads = 12
+  m.mlp_width = 3_072
+  m.parallel_residual = False
+  m.memory = armt.memory()
+  m.halting = common.halting()
+  return m
 
 
 def task(question: str) -> ml_collections.ConfigDict:
@@ -88,6 +100,7 @@ def stages(
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.num_layers = 3
   c.model.num_heads = 4
+  c.model.num_kv_heads = 0
   c.model.width = 64
   c.model.mlp_width = 128
   c.model.positions = 'rotary'
@@ -109,6 +122,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
 
 def smoke(c: ml_collections.ConfigDict) -> None:
   c.model.unroll = 1  # compiles sooner
+  c.model.num_kv_heads = 0
   c.model.memory.num_tokens = 2
   c.model.memory.key_width = 8
   c.eval.validation_samples = 32

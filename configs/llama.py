@@ -35,16 +35,27 @@ SIZES = {
 }  # fmt: skip
 # Frequencies of Llama 3 are scaled from 8,192 tokens by so much.
 FACTORS = {'1b': 32.0, '3b': 32.0, '8b': 8.0}
-WORDS = (*SIZES, 'armt')
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  words = common.parse_arg(arg, WORDS)
-  sizes = [word for word in words if word in SIZES] or ['160m']
+  size, rest = split(arg, 'armt')
+  with_memory = 'armt' in rest.split(',')
+  rest = ','.join(word for word in rest.split(',') if word != 'armt')
+  return common.build(rest, model(size or '160m', with_memory), cpu, smoke)
+
+
+def split(arg: str, *own: str) -> tuple[str, str]:
+  """The word that is a size, '' without one, and the other words.
+
+  Raises:
+    ValueError: for two sizes, or as `common.parse_arg` with the words `own`.
+  """
+  words = common.parse_arg(arg, (*SIZES, *own))
+  sizes = [word for word in words if word in SIZES]
   if len(sizes) > 1:
     raise ValueError(f'words {", ".join(sizes)}: allowed is one size')
-  rest = ','.join(word for word in arg.split(',') if word not in WORDS)
-  return common.build(rest, model(sizes[0], 'armt' in words), cpu, smoke)
+  rest = ','.join(word for word in arg.split(',') if word not in SIZES)
+  return ''.join(sizes), rest
 
 
 def model(size: str, with_memory: bool) -> ml_collections.ConfigDict:

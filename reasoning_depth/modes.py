@@ -1,8 +1,10 @@
-"""What main.py can do with a run: train, evaluate, analyze, replay."""
+"""What main.py can do with a run: train, evaluate, analyze, export, replay."""
 
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -15,6 +17,7 @@ from reasoning_depth.training import (
   experiment,
   feed,
   loop,
+  pretrained,
   resume,
   state,
 )
@@ -62,8 +65,7 @@ def analyze(
   suffix = _suffix(overrides)
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
-  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
-  params = whole(current.best_params)
+  params = _whole(exp, current)
   head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
   for name, look in ANALYSES.items():
     key = state.evaluation_key(config.seed)
@@ -75,6 +77,36 @@ def analyze(
     writer.write_json(path, {'analysis': name, **head, **found})
     print(path)
   _tell(folder)
+
+
+def export(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Writes the newest checkpoint as one of Hugging Face, without a memory.
+
+  Raises:
+    ValueError: where the folder is there already, or as `pretrained.save`.
+  """
+  del overrides
+  target = folder / 'huggingface'
+  if target.exists():
+    raise ValueError(f'{target}: is there already')
+  exp = experiment.build(config)
+  params = _whole(exp, resume.restore(exp, folder))
+  if jax.process_index() == 0:
+    unfinished = target.with_suffix('.unfinished')
+    shutil.rmtree(unfinished, ignore_errors=True)
+    pretrained.save(exp.model, params, unfinished)
+    unfinished.rename(target)
+    print(target)
+
+
+def _whole(exp: experiment.Experiment, current: state.TrainState) -> Any:
+  """The parameters to score, all of them on each device."""
+  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
+  return whole(current.best_params)
 
 
 def _suffix(overrides: Sequence[str]) -> str:
@@ -116,6 +148,7 @@ MODES = {
   'train': train,
   'evaluate': evaluate,
   'analyze': analyze,
+  'export': export,
   'replay': replay,
 }
 

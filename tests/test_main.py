@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 import hypothesis
+import jax
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import main
 from reasoning_depth.runtime import configuration
+from reasoning_depth.training import experiment, pretrained, resume
 
 SMOKE = '--config=configs/transformer.py:smoke,k=1'
 TINY = [
@@ -66,6 +69,23 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   told = [row.split() for row in capsys.readouterr().out.splitlines()]
   assert ['o_s', '|', '6', '|', '16'] in [row[3:8] for row in told]
   _looks_inside(folder, capsys)
+  _exports(folder, capsys)
+
+
+def _exports(folder, capsys):
+  assert run(f'--workdir={folder}', '--mode=export') == 0
+  exported = folder / 'huggingface'
+  assert not exported.with_suffix('.unfinished').exists()
+  # Back from there: what the run ended with.
+  config = configuration.read(folder)
+  exp = experiment.build(config)
+  ours = resume.restore(exp, folder).best_params
+  zeros = jax.tree.map(np.zeros_like, ours)
+  theirs = pretrained.params(exp.model, zeros, exported)
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+  capsys.readouterr()
+  assert run(f'--workdir={folder}', '--mode=export') == 2
+  assert 'huggingface: is there already' in capsys.readouterr().err
 
 
 def _looks_inside(folder, capsys):

@@ -192,7 +192,9 @@ def test_what_does_not_go_together_in_other_configs(name, change, message):
     experiment.build(c)
 
 
-@pytest.mark.parametrize('words', ['', 'gpu,', 'smoke,', 'cpu,'])
+@pytest.mark.parametrize(
+  'words', ['', 'gpu,', 'smoke,', 'cpu,', '1b,', '8b,cpu,']
+)
 def test_every_question_of_long_text_can_be_asked(words):
   for question in babi.TASKS:
     c = configuration.load(f'configs/babilong.py:{words}task={question}')

@@ -107,7 +107,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.rotary_fraction = 1.0
   c.model.memory.num_tokens = 4
   c.model.memory.key_width = 16
-  c.train.num_steps = 5_000
+  c.train.num_steps = 10_000
   c.train.batch_size = 64
   c.train.learning_rate = 2e-3
   c.train.warmup_steps = 50

@@ -1,8 +1,8 @@
 """Associative retrieval: see pairs of key and value, say the value of a key.
 
-Each pair is a row, and so is the question, so that a segment can hold exactly
-one pair (2407.04841, section 4.1). With two pairs, keys of two symbols and
-values of one::
+Each pair is a row, and so is each question, so that a segment can hold exactly
+one pair (2407.04841, section 4.1). With two pairs and one question, keys of two
+symbols and values of one::
 
   inputs   3 1 SEP 7 EOS  0 2 SEP 5 EOS  3 1 GEN 7 EOS
   targets  1 SEP 7 EOS 0  2 SEP 5 EOS 3  1 GEN 7 EOS PAD
@@ -10,7 +10,8 @@ values of one::
 
 In `remember` no key stands twice. In `rewrite` keys are drawn with replacement
 and a later value takes the place of an earlier one; every key that was shown is
-asked for with the same probability.
+asked for with the same probability. Questions are drawn apart from each other,
+and a sample counts as an exact match if all of its answers are right.
 """
 
 import dataclasses
@@ -36,6 +37,8 @@ class Association:
   Attributes:
     variant: 'remember' or 'rewrite'.
     num_pairs: pairs that are shown.
+    num_queries: questions after them; the paper has 1. More of them in training
+      tell more of a memory that costs as much to fill.
     key_length: symbols in a key.
     value_length: symbols in a value.
     symbols: kinds of symbols, for keys and values alike.
@@ -46,6 +49,7 @@ class Association:
 
   variant: str = 'remember'
   num_pairs: int = 50
+  num_queries: int = 1
   key_length: int = 3
   value_length: int = 1
   symbols: int = 16
@@ -57,7 +61,7 @@ class Association:
       raise ValueError(
         f'variant={self.variant!r}: allowed are {", ".join(VARIANTS)}'
       )
-    for field in ('num_pairs', 'key_length', 'value_length'):
+    for field in ('num_pairs', 'num_queries', 'key_length', 'value_length'):
       if getattr(self, field) < 1:
         raise ValueError(
           f'{field}={getattr(self, field)}: at least 1 is needed'
@@ -86,7 +90,7 @@ class Association:
   @property
   def length(self) -> int:
     """Tokens in a sequence."""
-    return (self.num_pairs + 1) * self.block
+    return (self.num_pairs + self.num_queries) * self.block
 
   @property
   def causal(self) -> bool:
@@ -112,15 +116,15 @@ class Association:
       raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
     key = jax.random.fold_in(key, SPLITS.index(split))
     keys_key, values_key, query_key = jax.random.split(key, 3)
-    B, N = batch_size, self.num_pairs
+    B, N, Q = batch_size, self.num_pairs, self.num_queries
     keys = self._keys(keys_key, B)
     shape = (B, N, self.value_length)
     values = jax.random.randint(values_key, shape, 0, self.symbols, jnp.int32)
     if self.variant == 'remember':
-      asked = jax.random.randint(query_key, (B,), 0, N)
+      asked = jax.random.randint(query_key, (B, Q), 0, N)
     else:
-      asked = _last_of_a_key(query_key, keys)
-    asked = asked[:, None, None]
+      asked = _last_of_a_key(query_key, keys, Q)
+    asked = asked[..., None]
     rows = jnp.concatenate(
       [
         self._rows(keys, values, self.symbols),
@@ -134,13 +138,13 @@ class Association:
     )
     inputs = rows.reshape(B, -1)
     pad = jnp.full((B, 1), self.symbols + 3, jnp.int32)
+    weights = np.zeros((N + Q, self.block), np.float32)
     # A logit predicts the next token.
-    weights = np.zeros(self.length, np.float32)
-    weights[-self.value_length - 2 : -2] = 1
+    weights[N:, self.key_length : -2] = 1
     return base.Batch(
       inputs=inputs,
       targets=jnp.concatenate([inputs[:, 1:], pad], axis=1),
-      weights=jnp.broadcast_to(weights, inputs.shape),
+      weights=jnp.broadcast_to(weights.reshape(-1), inputs.shape),
       group=jnp.full((B,), N, jnp.int32),
     )
 
@@ -199,12 +203,13 @@ def distinct(
   return jax.random.permutation(order_key, chosen, axis=1, independent=True)
 
 
-def _last_of_a_key(key: jax.Array, keys: jax.Array) -> jax.Array:
-  """Where a key that was shown stands for the last time, int32 [B].
+def _last_of_a_key(key: jax.Array, keys: jax.Array, count: int) -> jax.Array:
+  """Where keys that were shown stand for the last time, int32 [B, count].
 
   Args:
     key: PRNG key; each different key is chosen with the same probability.
     keys: int32 [B, N, K].
+    count: keys to choose, with replacement.
   """
   B, N, _ = keys.shape
 
@@ -213,4 +218,5 @@ def _last_of_a_key(key: jax.Array, keys: jax.Array) -> jax.Array:
     return ~jnp.any(same & (jnp.arange(N) > i), axis=1)
 
   last = jax.lax.map(is_last, jnp.arange(N)).T
-  return jax.random.categorical(key, jnp.where(last, 0.0, -jnp.inf), axis=-1)
+  logits = jnp.where(last, 0.0, -jnp.inf)
+  return jax.random.categorical(key, logits, shape=(count, B)).T

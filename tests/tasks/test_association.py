@@ -14,23 +14,25 @@ from reasoning_depth.training import curriculum, experiment
 
 
 def read(task, batch):
-  """Pairs shown, key asked and value expected of each sample, from tokens."""
+  """Pairs shown, keys asked and values expected of a sample, from tokens."""
   K, V, S = task.key_length, task.value_length, task.symbols
+  N, Q = task.num_pairs, task.num_queries
   for tokens, targets, weights in zip(
     *map(np.asarray, (batch.inputs, batch.targets, batch.weights)), strict=True
   ):
     rows = tokens.reshape(-1, K + V + 2)
     marks = rows[:, [K, -1]].tolist()
-    assert marks == [[S, S + 2]] * (len(rows) - 1) + [[S + 1, S + 2]]
+    assert marks == [[S, S + 2]] * N + [[S + 1, S + 2]] * Q
     symbols = np.delete(rows, [K, K + V + 1], axis=1)
     assert symbols.min() >= 0 and symbols.max() < S
     np.testing.assert_array_equal(targets, [*tokens[1:], S + 3])
-    answer = targets[weights == 1]
-    assert weights.sum() == V
-    # The first answer is predicted from GEN.
-    assert tokens[np.flatnonzero(weights)[0]] == S + 1
+    assert weights.sum() == Q * V
+    answers = targets[weights == 1].reshape(Q, V).tolist()
+    # The first symbol of an answer is predicted from GEN.
+    assert (tokens[np.flatnonzero(weights)[::V]] == S + 1).all()
     pairs = [(tuple(r[:K]), tuple(r[K:])) for r in symbols.tolist()]
-    yield pairs[:-1], pairs[-1][0], tuple(answer.tolist())
+    asked = [key for key, _ in pairs[N:]]
+    yield pairs[:N], asked, [tuple(a) for a in answers]
 
 
 def draw(task, seed=0, batch_size=4, split='train'):
@@ -43,6 +45,7 @@ def draw(task, seed=0, batch_size=4, split='train'):
 @given(
   variant=st.sampled_from(association.VARIANTS),
   num_pairs=st.integers(1, 9),
+  num_queries=st.integers(1, 4),
   key_length=st.integers(1, 12),
   value_length=st.integers(1, 3),
   symbols=st.sampled_from([9, 16, 100]),
@@ -54,8 +57,9 @@ def test_answers_follow_from_the_pairs_shown(seed, **fields):
   assert batch.inputs.shape == (4, task.length)
   assert batch.group.tolist() == [task.num_pairs] * 4
   assert int(batch.inputs.max()) < task.vocab_size
-  for pairs, asked, answer in read(task, batch):
-    assert dict(pairs)[asked] == answer  # the last one of a key
+  for pairs, asked, answers in read(task, batch):
+    # The last one of a key.
+    assert [dict(pairs)[key] for key in asked] == answers
     if task.variant == 'remember':
       assert len({key for key, _ in pairs}) == len(pairs)
 
@@ -81,12 +85,13 @@ def test_drawing_without_replacement_is_uniform():
 
 
 def test_rewrite_asks_for_each_different_key_equally():
-  task = association.Association('rewrite', 3, key_length=1, symbols=2)
+  task = association.Association('rewrite', 3, 2, key_length=1, symbols=2)
   twice = [0, 0]  # asked for the key shown once, twice
-  for pairs, asked, _ in read(task, draw(task, batch_size=4000)):
-    count = [key for key, _ in pairs].count(asked)
-    if count < 3:
-      twice[count - 1] += 1
+  for pairs, asked, _ in read(task, draw(task, batch_size=2000)):
+    for key in asked:
+      count = [k for k, _ in pairs].count(key)
+      if count < 3:
+        twice[count - 1] += 1
   assert abs(twice[0] - twice[1]) < 6 * sum(twice) ** 0.5
 
 
@@ -108,6 +113,7 @@ def test_splits_and_keys_differ_and_repeat():
   [
     ({'variant': 'forget'}, "variant='forget': allowed are remember, rewrite"),
     ({'num_pairs': 0}, 'num_pairs=0: at least 1'),
+    ({'num_queries': 0}, 'num_queries=0: at least 1'),
     ({'key_length': 0}, 'key_length=0: at least 1'),
     ({'value_length': -1}, 'value_length=-1: at least 1'),
     ({'symbols': 1}, 'symbols=1: allowed are 2 to'),

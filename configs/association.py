@@ -66,8 +66,8 @@ def task(variant: str) -> ml_collections.ConfigDict:
   t = ml_collections.ConfigDict()
   t.name = 'association'
   t.variant = variant  # or rewrite
-  t.num_pairs = MOST[variant]  # shown before the questions
-  t.num_queries = 1
+  t.num_pairs = MOST[variant]  # shown before the question
+  t.train_queries = 1  # questions of a sample in training
   t.key_length = 3 if variant == 'remember' else 1  # symbols
   t.value_length = 1  # symbols
   t.symbols = 16  # kinds

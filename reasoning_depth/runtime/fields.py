@@ -216,7 +216,7 @@ CHOSEN = {
     'task',
     variant=_word(),
     num_pairs=_whole(1, _PAIRS),
-    num_queries=_whole(1, _PAIRS),
+    train_queries=_whole(1, _PAIRS),
     key_length=_whole(1, _LONG),
     value_length=_whole(1, _LONG),
     symbols=_whole(2, _LONG),

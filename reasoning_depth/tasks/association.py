@@ -1,8 +1,8 @@
 """Associative retrieval: see pairs of key and value, say the value of a key.
 
-Each pair is a row, and so is each question, so that a segment can hold exactly
-one pair (2407.04841, section 4.1). With two pairs and one question, keys of two
-symbols and values of one::
+Each pair is a row, and so is the question, so that a segment can hold exactly
+one pair (2407.04841, section 4.1). With two pairs, keys of two symbols and
+values of one::
 
   inputs   3 1 SEP 7 EOS  0 2 SEP 5 EOS  3 1 GEN 7 EOS
   targets  1 SEP 7 EOS 0  2 SEP 5 EOS 3  1 GEN 7 EOS PAD
@@ -10,8 +10,8 @@ symbols and values of one::
 
 In `remember` no key stands twice. In `rewrite` keys are drawn with replacement
 and a later value takes the place of an earlier one; every key that was shown is
-asked for with the same probability. Questions are drawn apart from each other,
-and a sample counts as an exact match if all of its answers are right.
+asked for with the same probability. In training several questions can follow,
+each drawn by itself.
 """
 
 import dataclasses
@@ -37,8 +37,9 @@ class Association:
   Attributes:
     variant: 'remember' or 'rewrite'.
     num_pairs: pairs that are shown.
-    num_queries: questions after them; the paper has 1. More of them in training
-      tell more of a memory that costs as much to fill.
+    train_queries: questions after them in training; 1 in the paper, and always
+      in the other splits. Most of the work is to read the pairs, and more
+      questions learn more from it.
     key_length: symbols in a key.
     value_length: symbols in a value.
     symbols: kinds of symbols, for keys and values alike.
@@ -49,7 +50,7 @@ class Association:
 
   variant: str = 'remember'
   num_pairs: int = 50
-  num_queries: int = 1
+  train_queries: int = 1
   key_length: int = 3
   value_length: int = 1
   symbols: int = 16
@@ -61,7 +62,7 @@ class Association:
       raise ValueError(
         f'variant={self.variant!r}: allowed are {", ".join(VARIANTS)}'
       )
-    for field in ('num_pairs', 'num_queries', 'key_length', 'value_length'):
+    for field in ('num_pairs', 'train_queries', 'key_length', 'value_length'):
       if getattr(self, field) < 1:
         raise ValueError(
           f'{field}={getattr(self, field)}: at least 1 is needed'
@@ -89,8 +90,8 @@ class Association:
 
   @property
   def length(self) -> int:
-    """Tokens in a sequence."""
-    return (self.num_pairs + self.num_queries) * self.block
+    """Tokens in a sequence of training, the longest."""
+    return (self.num_pairs + self.train_queries) * self.block
 
   @property
   def causal(self) -> bool:
@@ -116,7 +117,8 @@ class Association:
       raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
     key = jax.random.fold_in(key, SPLITS.index(split))
     keys_key, values_key, query_key = jax.random.split(key, 3)
-    B, N, Q = batch_size, self.num_pairs, self.num_queries
+    B, N = batch_size, self.num_pairs
+    Q = self.train_queries if split == 'train' else 1
     keys = self._keys(keys_key, B)
     shape = (B, N, self.value_length)
     values = jax.random.randint(values_key, shape, 0, self.symbols, jnp.int32)

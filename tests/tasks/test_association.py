@@ -16,11 +16,12 @@ from reasoning_depth.training import curriculum, experiment
 def read(task, batch):
   """Pairs shown, keys asked and values expected of a sample, from tokens."""
   K, V, S = task.key_length, task.value_length, task.symbols
-  N, Q = task.num_pairs, task.num_queries
+  N = task.num_pairs
   for tokens, targets, weights in zip(
     *map(np.asarray, (batch.inputs, batch.targets, batch.weights)), strict=True
   ):
     rows = tokens.reshape(-1, K + V + 2)
+    Q = len(rows) - N
     marks = rows[:, [K, -1]].tolist()
     assert marks == [[S, S + 2]] * N + [[S + 1, S + 2]] * Q
     symbols = np.delete(rows, [K, K + V + 1], axis=1)
@@ -45,7 +46,7 @@ def draw(task, seed=0, batch_size=4, split='train'):
 @given(
   variant=st.sampled_from(association.VARIANTS),
   num_pairs=st.integers(1, 9),
-  num_queries=st.integers(1, 4),
+  train_queries=st.integers(1, 4),
   key_length=st.integers(1, 12),
   value_length=st.integers(1, 3),
   symbols=st.sampled_from([9, 16, 100]),
@@ -55,6 +56,8 @@ def test_answers_follow_from_the_pairs_shown(seed, **fields):
   task = tasks.make({'name': 'association', **fields})
   batch = draw(task, seed)
   assert batch.inputs.shape == (4, task.length)
+  rows = draw(task, seed, split='test').inputs.reshape(4, -1, task.block)
+  assert rows.shape[1] == task.num_pairs + 1
   assert batch.group.tolist() == [task.num_pairs] * 4
   assert int(batch.inputs.max()) < task.vocab_size
   for pairs, asked, answers in read(task, batch):
@@ -113,7 +116,7 @@ def test_splits_and_keys_differ_and_repeat():
   [
     ({'variant': 'forget'}, "variant='forget': allowed are remember, rewrite"),
     ({'num_pairs': 0}, 'num_pairs=0: at least 1'),
-    ({'num_queries': 0}, 'num_queries=0: at least 1'),
+    ({'train_queries': 0}, 'train_queries=0: at least 1'),
     ({'key_length': 0}, 'key_length=0: at least 1'),
     ({'value_length': -1}, 'value_length=-1: at least 1'),
     ({'symbols': 1}, 'symbols=1: allowed are 2 to'),

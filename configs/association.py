@@ -54,7 +54,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   elif 'smoke' in words:
     stages(c, STAGES, 2, c.train.num_steps // 2)
   else:
-    c.task.train_queries = 10
     stages(c, CPU_STAGES, MOST[variant], 0)
     if variant == 'remember':
       c.task.key_length = 2  # 256 keys
@@ -91,18 +90,17 @@ def stages(
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.num_layers = 2
-  c.model.num_heads = 4
+  c.model.num_heads = 2
   c.model.width = 32
   c.model.mlp_width = 64
-  c.model.parallel_residual = False
   c.model.positions = 'rotary'  # pairs have no lattice
   c.model.rotary_fraction = 0.25
   c.model.memory.num_tokens = 2
-  c.model.memory.key_width = 16
+  c.model.memory.key_width = 8
   c.model.memory.unroll = 1
   c.train.num_steps = 4_000
-  c.train.batch_size = 32
-  c.train.learning_rate = 2e-3
+  c.train.batch_size = 64
+  c.train.learning_rate = 3e-3
   c.train.warmup_steps = 50
   c.train.b2 = 0.98
   c.train.curriculum.threshold = 0.99

@@ -11,9 +11,9 @@ here from nothing and of whole words. The second command scores the run at a
 length it was not trained at, in segments. Not measured.
 
 `:task=qa1,cpu` (145k parameters, segments of 32 tokens, trained on up to 16 of
-them), exact match on test samples of 512, 5,120 and 51,200 tokens: 0.995, 0.997,
-0.968 (seed 0, five runs one after another, 2 h 36 min on one core beside other
-work; results/RESULTS.md). As one run it is not measured.
+them), exact match on test samples of 512, 5,120 and 51,200 tokens: 0.995,
+0.997, 0.968 (seed 0, five runs one after another, 2 h 36 min on one core beside
+other work; results/RESULTS.md). As one run it is not measured.
 
 `--config.task.background=a.txt,b.txt --config.task.tokenizer=file.json` hides
 the facts in real books. The words `160m`, `1b`, `3b` and `8b` take LLaMA's

@@ -101,6 +101,9 @@ class Stubs:
     return subprocess.Popen(
       ['bash', str(LAUNCH / script), *args], env=self.environment | environment,
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      # A shell cannot trap what is ignored from its start, as jobs in the
+      # background have it.
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
   def run(self, script, *args, **environment):

@@ -30,7 +30,8 @@ def start(folder, *flags, devices=1, config=TINY):
   """A process of main.py on so many devices of its own."""
   environment = {
     **os.environ,
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'XLA_FLAGS': os.environ['XLA_FLAGS']
+    + f' --xla_force_host_platform_device_count={devices}',
   }
   return subprocess.Popen(
     [sys.executable, 'main.py', *config, f'--workdir={folder}', *flags],

@@ -1,7 +1,9 @@
 """How all figures look, and where they are written."""
 
 import pathlib
+from collections.abc import Iterable
 
+import matplotlib.artist
 import matplotlib.figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -26,6 +28,23 @@ RC = {
   'savefig.dpi': 150,
   'text.parse_math': False,  # names come from files
 }
+
+
+def legend_below(
+  figure: matplotlib.figure.Figure,
+  handles: Iterable[matplotlib.artist.Artist],
+  labels: Iterable[str],
+  most: int,
+) -> None:
+  """Names lines under the panels, in as many columns as fit, `most` at most."""
+  handles, labels = list(handles), list(labels)
+  for columns in range(most, 0, -1):
+    legend = figure.legend(
+      handles, labels, loc='outside lower center', ncols=columns
+    )
+    if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+      break
+    legend.remove()
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:

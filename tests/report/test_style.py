@@ -1,0 +1,19 @@
+import matplotlib.figure
+import pytest
+
+from reasoning_depth.report import style
+
+
+@pytest.mark.parametrize('letters,rows', [(10, 1), (60, 2)])
+def test_names_under_the_panels_stay_within_the_figure(tmp_path, letters, rows):
+  figure = matplotlib.figure.Figure(figsize=(6, 3), layout='constrained')
+  ax = figure.subplots()
+  drawn = [ax.plot([0, 1])[0] for _ in range(2)]
+  names = [letter * letters for letter in 'ab']
+  style.legend_below(figure, drawn, names, 2)
+  style.save(figure, tmp_path / 'plot.png')
+  (legend,) = figure.legends
+  boxes = [text.get_window_extent() for text in legend.get_texts()]
+  assert [text.get_text() for text in legend.get_texts()] == names
+  assert len({round(box.y0) for box in boxes}) == rows
+  assert all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)

@@ -129,7 +129,7 @@ def orbits(run: runs.Run) -> pathlib.Path | None:
     for code, label in _LEGEND.items()
     if code in used
   ]
-  figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
+  style.legend_below(figure, len(handles), handles=handles)
   return style.save(figure, run.folder / 'plots' / 'orbits.png')
 
 

@@ -74,7 +74,7 @@ def curves(run: runs.Run) -> pathlib.Path | None:
     )
     ax.set_xlim(left=0)
   handles, labels = axes[1].get_legend_handles_labels()
-  style.legend_below(figure, handles, labels, 3)
+  style.legend_below(figure, 3, handles=handles, labels=labels)
   figure.suptitle(_title(run))
   return style.save(figure, run.folder / 'plots' / 'curves.png')
 
@@ -192,7 +192,9 @@ def exact_match(
   splits = {line.split for line in all_lines}
   on = f' on the {splits.pop()} split' if len(splits) == 1 else ''
   figure.suptitle(f'exact match{on}, with 95 % intervals')
-  style.legend_below(figure, handles.values(), handles, 2)
+  style.legend_below(
+    figure, 2, handles=list(handles.values()), labels=list(handles)
+  )
   return style.save(figure, path)
 
 

@@ -189,7 +189,7 @@ def heat_map(run: runs.Run, found: Scaling, path: pathlib.Path) -> pathlib.Path:
     )  # fmt: skip
   ax.spines[:].set_visible(False)
   figure.colorbar(image, label='exact match (share of samples)')
-  figure.legend(loc='outside lower center', ncols=2)
+  style.legend_below(figure, 2)
   figure.suptitle(
     f'{run.model} · {run.task} · seed {run.seed} · exact match by depth'
   )
@@ -238,7 +238,7 @@ def exit_curves(
     axes[1].set_xlim(left=0)
   top = max(c.exact_match.max() for c in found.curves.values())
   ax.set_ylim(0, min(1.02, 1.1 * max(top, found.overall.max(), 0.01)))
-  figure.legend(loc='outside lower center', ncols=4)
+  style.legend_below(figure, 4)
   figure.suptitle(
     f'{run.model} · {run.task} · seed {run.seed} · exit rules, '
     'a point a threshold'

@@ -1,9 +1,8 @@
 """How all figures look, and where they are written."""
 
 import pathlib
-from collections.abc import Iterable
+from typing import Any
 
-import matplotlib.artist
 import matplotlib.figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -31,17 +30,18 @@ RC = {
 
 
 def legend_below(
-  figure: matplotlib.figure.Figure,
-  handles: Iterable[matplotlib.artist.Artist],
-  labels: Iterable[str],
-  most: int,
+  figure: matplotlib.figure.Figure, most: int, **named: Any
 ) -> None:
-  """Names lines under the panels, in as many columns as fit, `most` at most."""
-  handles, labels = list(handles), list(labels)
+  """Names lines under the panels, in as many columns as fit.
+
+  Args:
+    figure: with its panels drawn.
+    most: columns at most.
+    **named: `handles` and `labels` as of matplotlib's legend; all that the
+      panels hold where left out.
+  """
   for columns in range(most, 0, -1):
-    legend = figure.legend(
-      handles, labels, loc='outside lower center', ncols=columns
-    )
+    legend = figure.legend(loc='outside lower center', ncols=columns, **named)
     if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
       break
     legend.remove()

@@ -10,7 +10,7 @@ def test_names_under_the_panels_stay_within_the_figure(tmp_path, letters, rows):
   ax = figure.subplots()
   drawn = [ax.plot([0, 1])[0] for _ in range(2)]
   names = [letter * letters for letter in 'ab']
-  style.legend_below(figure, drawn, names, 2)
+  style.legend_below(figure, 2, handles=drawn, labels=names)
   style.save(figure, tmp_path / 'plot.png')
   (legend,) = figure.legends
   boxes = [text.get_window_extent() for text in legend.get_texts()]

@@ -158,6 +158,8 @@ def base() -> ml_collections.ConfigDict:
   c.train.curriculum = ml_collections.ConfigDict()
   c.train.curriculum.field = ''  # of the task, such as look_ahead; '' for none
   c.train.curriculum.values = ()  # the field's value in each stage
+  # Of train.batch_size in each stage; () is 1 in all.
+  c.train.curriculum.batch_multipliers = ()
   c.train.curriculum.threshold = 0.95  # exact match, newest, that ends a stage
   c.train.curriculum.most_steps = 0  # updates in a stage at most; 0: no limit
   c.train.curriculum.reset_optimizer = False  # at the start of a stage

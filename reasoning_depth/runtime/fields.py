@@ -142,6 +142,7 @@ EVERY = {
     'train.curriculum',
     field=_word(),
     values=_wholes(0, _TOKENS),
+    batch_multipliers=_wholes(1, _TOKENS),
     threshold=_number(0, 1),
     most_steps=_whole(0),
     reset_optimizer=_TRUTH,

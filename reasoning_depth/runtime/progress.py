@@ -10,21 +10,24 @@ import rich.progress
 
 
 class Progress:
-  """Steps a second, examples a second, time left and the latest numbers."""
+  """Steps a second, examples a second, time left and the latest numbers.
 
-  def __init__(self, first_step: int, num_steps: int, batch_size: int):
+  Attributes:
+    batch_size: examples in a step, for the rates; set by who knows it.
+  """
+
+  def __init__(self, first_step: int, num_steps: int):
     """Starts the clock.
 
     Args:
       first_step: step the run starts from.
       num_steps: step it ends at.
-      batch_size: examples in a step.
     """
     self._console = rich.console.Console(
       highlight=False, soft_wrap=True, quiet=jax.process_index() > 0
     )
     self._num_steps = num_steps
-    self._batch_size = batch_size
+    self.batch_size = 0
     self._since = (first_step, time.monotonic())
     self._bar = rich.progress.Progress(
       rich.progress.TextColumn('{task.description}'),
@@ -49,7 +52,7 @@ class Progress:
     rate = (done - before) / max(time.monotonic() - then, 1e-9)
     return {
       'steps_per_second': rate,
-      'examples_per_second': rate * self._batch_size,
+      'examples_per_second': rate * self.batch_size,
     }
 
   @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 A stage ends when validation reaches the threshold on its last group, such as
 the newest number of hops (2604.07822, section 4), or after a number of steps.
+Where sequences grow from stage to stage, the batch can be larger in early ones.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import ml_collections
 
 from reasoning_depth import tasks
 from reasoning_depth.runtime import configuration
-from reasoning_depth.training import experiment, state
+from reasoning_depth.training import deep_supervision, experiment, state
 
 
 def num_stages(config: ml_collections.ConfigDict) -> int:
@@ -26,7 +27,8 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Checks every stage; compiles nothing.
 
   Raises:
-    ValueError: unless each stage can be built and the last is the task itself.
+    ValueError: unless each stage can be built and the last is the task itself,
+      or where samples are carried that would change their shape.
   """
   c = config.train.curriculum
   if not c.field:
@@ -48,12 +50,28 @@ def check(config: ml_collections.ConfigDict) -> None:
       f'config.train.curriculum.values={c["values"]}: the last stage must be '
       f'the task, config.task.{c.field}={fields[c.field]}'
     )
-  for index in range(len(c['values'])):
+  if c.batch_multipliers and len(c.batch_multipliers) != len(c['values']):
+    raise ValueError(
+      f'config.train.curriculum.batch_multipliers={c.batch_multipliers}: one '
+      f'for each of {len(c["values"])} stages, or ()'
+    )
+  stages = [
     experiment.build(_config_at(config, index))
+    for index in range(len(c['values']))
+  ]
+  if deep_supervision.wanted(stages[0].model):
+    shapes = {(s.config.train.batch_size, s.task.length) for s in stages}
+    if len(shapes) > 1:
+      raise ValueError(
+        f'config.train.curriculum.field={c.field!r}: samples of deep '
+        'supervision go on into the next stage, so that all stages must have '
+        'one batch size and sequence length (model.recursion.supervision=1 '
+        'carries none)'
+      )
 
 
 def at_stage(exp: experiment.Experiment, index: int) -> experiment.Experiment:
-  """The experiment with the task of a stage, and the same model."""
+  """The experiment with task and batch of a stage, and the same model."""
   if not exp.config.train.curriculum.field:
     return exp
   config = _config_at(exp.config, index)
@@ -66,6 +84,9 @@ def _config_at(
   staged = config.copy_and_resolve_references()
   with staged.unlocked():
     staged.task[config.train.curriculum.field] = _value(config, index)
+    if config.train.curriculum.batch_multipliers:
+      times = config.train.curriculum.batch_multipliers[index]
+      staged.train.batch_size *= times
   return staged
 
 

@@ -60,9 +60,7 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
       checkpoints = checkpoint.Checkpoints(folder, _keep(exp.config))
       current = resume.restore_or_init(exp, checkpoints)
     first = int(current.step)
-    show = progress.Progress(
-      first, exp.config.train.num_steps, exp.config.train.batch_size
-    )
+    show = progress.Progress(first, exp.config.train.num_steps)
     files = writer.Writer(folder, first)
     try:
       run = _Run(exp, watch, checkpoints, show, files)
@@ -178,6 +176,7 @@ class _Stage:
     self._whole, self.index = exp, int(current.stage)
     self._start = int(current.stage_start)
     exp = curriculum.at_stage(exp, self.index)
+    show.batch_size = exp.config.train.batch_size
     length = exp.config.train.steps_per_dispatch
     self._dispatch = compile_dispatch(exp, current, length)
     self._feed = feed.Feed(exp, length)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import transformer as transformer_config
+from configs import trm as trm_config
 from reasoning_depth.training import curriculum, experiment, loop, resume
 
 
@@ -34,6 +35,16 @@ def test_stages_are_the_task_with_another_value():
   lengths = [curriculum.at_stage(exp, i).task.length for i in range(3)]
   assert np.diff(lengths).tolist() == [6, 6]
   assert curriculum.num_stages(exp.config) == 3
+
+
+def test_a_stage_has_its_own_batch_where_asked():
+  for multipliers, sizes in ((), [4, 4, 4]), ((6, 2, 1), [24, 8, 4]):
+    exp = experiment.build(small(batch_multipliers=multipliers))
+    stages = [curriculum.at_stage(exp, i) for i in range(3)]
+    batches = [
+      jax.eval_shape(experiment.sampler(s), jax.random.key(0)) for s in stages
+    ]
+    assert [b.inputs.shape[0] for b in batches] == sizes
 
 
 def scored(*values):
@@ -88,6 +99,7 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
     ({'values': ()}, 'values=()'),
     ({'values': (1, 2)}, 'the last stage must be the task.*(1, 2, 3)'),
     ({'values': (0, 3)}, 'config.task.look_ahead=0'),
+    ({'batch_multipliers': (2, 1)}, r'batch_multipliers=\(2, 1\).*of 3 stages'),
   ],
 )
 def test_bad_fields_are_named(fields, message):
@@ -95,3 +107,14 @@ def test_bad_fields_are_named(fields, message):
   c.train.curriculum.update(fields)
   with pytest.raises(ValueError, match=message):
     curriculum.check(c)
+
+
+def test_samples_that_are_carried_keep_their_shape():
+  c = trm_config.get_config('smoke,curriculum,k=1-2')
+  c.train.curriculum.batch_multipliers = (2, 1)
+  curriculum.check(c)
+  c.model.recursion.supervision = 2
+  with pytest.raises(ValueError, match="field='look_ahead'.*one batch size"):
+    curriculum.check(c)
+  c.train.curriculum.batch_multipliers = ()
+  curriculum.check(c)

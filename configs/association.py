@@ -12,9 +12,9 @@ symbols) or 50 (rewrite, keys of one). Not measured.
 `:task=rewrite,cpu` (23k parameters), trained on up to 50 pairs, exact match on
 1,024 test samples of 50, 500, 1,000 and 2,000 pairs: 1.000 at all four, once
 0.997 at the last (seeds 0, 1 and 2, 8 to 10 minutes on one core beside other
-work; results/cpu/association_rewrite_cpu.json). `:task=remember,cpu` has keys of
-two symbols; with five runs in a chain, told in results/RESULTS.md, it has 0.998
-at 200 pairs (seed 0). As one run it is not measured.
+work; results/cpu/association_rewrite_cpu.json). `:task=remember,cpu` has keys
+of two symbols; with five runs in a chain, told in results/RESULTS.md, it has
+0.998 at 200 pairs (seed 0). As one run it is not measured.
 
 The paper's code also makes keys longer from stage to stage and draws the number
 of pairs of each batch; here both are fixed within a stage and the key's length

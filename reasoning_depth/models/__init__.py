@@ -148,16 +148,14 @@ def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
       f'memory.repeat_states={repeated}: must be from 0 to '
       f'memory.segment_states={shown} less one'
     )
-  if (
-    task.length % task.block
-    or shown > states
-    or (states - shown) % (shown - repeated)
-  ):
-    raise ValueError(
-      f'memory.segment_states={shown}: with memory.repeat_states={repeated} '
-      f'segments do not divide a sequence of {task.length / task.block:g} '
-      'states (the answer is one of them)'
-    )
+  for tokens in (task.length, getattr(task, 'held_out_length', task.length)):
+    rest = tokens - shown * task.block
+    if rest < 0 or rest % ((shown - repeated) * task.block):
+      raise ValueError(
+        f'memory.segment_states={shown}: with memory.repeat_states={repeated} '
+        f'segments do not divide a sequence of {tokens / task.block:g} '
+        'states (the answer is one of them)'
+      )
   count = (states - repeated) // (shown - repeated)
   return {
     'segment_length': shown * task.block,

@@ -94,6 +94,11 @@ class Association:
     return (self.num_pairs + self.train_queries) * self.block
 
   @property
+  def held_out_length(self) -> int:
+    """Tokens in a sequence of the other splits, with one question."""
+    return (self.num_pairs + 1) * self.block
+
+  @property
   def causal(self) -> bool:
     """The value is predicted left to right."""
     return True

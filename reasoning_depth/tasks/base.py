@@ -33,8 +33,9 @@ class Task(Protocol):
     causal: whether the answer is predicted left to right (True) or asked for
       by mask tokens all at once (False).
 
-  A task may have `group_name`, what its groups count, and `group_labels`, the
-  names of the groups from 0 on.
+  A task may have `group_name`, what its groups count, `group_labels`, the names
+  of the groups from 0 on, and `held_out_length`, tokens in a sequence of the
+  splits that are not trained on, where those are shorter.
   """
 
   vocab_size: int

@@ -131,6 +131,22 @@ def test_bad_fields_are_named(fields, message):
     association.Association(**fields)
 
 
+@pytest.mark.parametrize(
+  'pairs,queries,bad', [(9, 3, None), (9, 4, 13), (8, 4, 9)]
+)
+def test_segments_divide_the_sequences_of_all_splits(pairs, queries, bad):
+  c = config.get_config('smoke')
+  c.mesh.data = 1
+  c.train.curriculum.field = ''
+  c.task.update(num_pairs=pairs, train_queries=queries)
+  c.model.memory.segment_states = 2
+  if bad is None:
+    experiment.build(c)
+    return
+  with pytest.raises(ValueError, match=f'segment_states=2.*sequence of {bad} '):
+    experiment.build(c)
+
+
 @pytest.mark.parametrize('words', ['', 'task=rewrite', 'cpu', 'smoke', 'gpu'])
 def test_config_builds_at_every_stage(words):
   c = config.get_config(words)

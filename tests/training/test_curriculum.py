@@ -68,6 +68,7 @@ def test_a_stage_ends_by_score_or_by_steps():
 @pytest.mark.parametrize('reset', [False, True])
 def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
   c = small(values=(1, 3), most_steps=4, threshold=1.0, reset_optimizer=reset)
+  c.train.curriculum.batch_multipliers = (2, 1)
   exp = experiment.build(c)
   folder = tmp_path / 'run'
   loop.train(exp, folder)

@@ -12,8 +12,9 @@ length it was not trained at, in segments. Not measured.
 
 `:task=qa1,cpu` (145k parameters, segments of 32 tokens, trained on up to 16 of
 them), exact match on test samples of 512, 5,120 and 51,200 tokens: 0.972,
-0.989, 0.452 (seed 0, 61 minutes on one core beside other work;
-results/cpu/babilong_qa1_cpu.json, and of longer training results/RESULTS.md).
+0.989, 0.452 (seed 0, 61 minutes on one core beside other work); with a second
+run of more weight decay, told in results/RESULTS.md, 0.977, 0.997, 0.996
+(results/cpu/babilong_qa1_cpu.json).
 
 `--config.task.background=a.txt,b.txt --config.task.tokenizer=file.json` hides
 the facts in real books. The words `160m`, `1b`, `3b` and `8b` take LLaMA's

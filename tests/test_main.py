@@ -183,7 +183,7 @@ def damaged(text):
 
   return {
     'Expecting value': '',
-    'Expecting': text[: len(text) // 2],
+    'Expecting': text[: text.index(',', len(text) // 2)],
     'holds no named values': '[1, 2]',
     'task.width: is missing': without('task', 'width'),
     'model.halting.kind: is missing': text.replace('"kind": "none",', ''),

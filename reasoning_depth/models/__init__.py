@@ -142,7 +142,6 @@ def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
   """Length, stride, truncation and unrolling of segments, in tokens."""
   m = config['memory']
   shown, repeated = m['segment_states'], m['repeat_states']
-  states = task.length // task.block
   if shown < 1 or not 0 <= repeated < shown:
     raise ValueError(
       f'memory.repeat_states={repeated}: must be from 0 to '
@@ -156,7 +155,7 @@ def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
         f'segments do not divide a sequence of {tokens / task.block:g} '
         'states (the answer is one of them)'
       )
-  count = (states - repeated) // (shown - repeated)
+  count = (task.length // task.block - repeated) // (shown - repeated)
   return {
     'segment_length': shown * task.block,
     'stride': (shown - repeated) * task.block,

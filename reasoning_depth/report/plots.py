@@ -1,7 +1,6 @@
 """Curves over a run, and exact match against the look-ahead."""
 
 import pathlib
-import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -27,7 +26,6 @@ _REFERENCE_STYLES = {
 }
 _SAME = 0.01  # references of two lines that differ by less are drawn as one
 _MAX_NAMED = 10  # groups in a legend
-_NAME_WIDTH = 72  # characters in a row of a legend
 _WIDEST = 14  # inches of a panel
 _DODGE = 0.06  # of a step in look-ahead, between lines
 
@@ -194,8 +192,9 @@ def exact_match(
   splits = {line.split for line in all_lines}
   on = f' on the {splits.pop()} split' if len(splits) == 1 else ''
   figure.suptitle(f'exact match{on}, with 95 % intervals')
-  labels = [textwrap.fill(name, _NAME_WIDTH) for name in handles]
-  style.legend_below(figure, 2, handles=list(handles.values()), labels=labels)
+  style.legend_below(
+    figure, 2, handles=list(handles.values()), labels=list(handles)
+  )
   return style.save(figure, path)
 
 

@@ -1,6 +1,7 @@
 """How all figures look, and where they are written."""
 
 import pathlib
+import textwrap
 from typing import Any
 
 import matplotlib.figure
@@ -11,6 +12,7 @@ PURPLE, ORANGE, SKY = '#CC79A7', '#E69F00', '#56B4E9'
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = 'osD^v'  # not as many as colours: pairs repeat late
 GREY = '#666666'
+_SPARE = 0.9  # of the room for a name; letters differ in width
 RC = {
   'font.size': 10,
   'axes.titlesize': 10,
@@ -34,6 +36,8 @@ def legend_below(
 ) -> None:
   """Names lines under the panels, in as many columns as fit.
 
+  Names that are too long for one column take several rows.
+
   Args:
     figure: with its panels drawn.
     most: columns at most.
@@ -42,9 +46,18 @@ def legend_below(
   """
   for columns in range(most, 0, -1):
     legend = figure.legend(loc='outside lower center', ncols=columns, **named)
-    if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
-      break
-    legend.remove()
+    excess = legend.get_window_extent().width - figure.bbox.width
+    if excess <= 0:
+      return
+    if columns > 1:
+      legend.remove()
+  texts = legend.get_texts()
+  widths = [text.get_window_extent().width for text in texts]
+  room = _SPARE * (max(widths) - excess)
+  for text, width in zip(texts, widths, strict=True):
+    if width > room:
+      name = text.get_text()
+      text.set_text(textwrap.fill(name, max(1, int(len(name) * room / width))))
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:

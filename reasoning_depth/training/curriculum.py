@@ -81,12 +81,12 @@ def at_stage(exp: experiment.Experiment, index: int) -> experiment.Experiment:
 def _config_at(
   config: ml_collections.ConfigDict, index: int
 ) -> ml_collections.ConfigDict:
+  c = config.train.curriculum
   staged = config.copy_and_resolve_references()
   with staged.unlocked():
-    staged.task[config.train.curriculum.field] = _value(config, index)
-    if config.train.curriculum.batch_multipliers:
-      times = config.train.curriculum.batch_multipliers[index]
-      staged.train.batch_size *= times
+    staged.task[c.field] = _value(config, index)
+    if c.batch_multipliers:
+      staged.train.batch_size *= c.batch_multipliers[index]
   return staged
 
 

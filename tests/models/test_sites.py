@@ -109,8 +109,9 @@ def test_sites_are_there_and_change_nothing(name):
   model, params, found, (output, seen), _ = build(name)
   assert {n: s.lead for n, s in found.items()} == MODELS[name][1]
   plain = jax.jit(model.apply)({'params': params}, ONE)
-  # Two programs: float32 rounding, also of trm's logits of ten thousands here.
-  np.testing.assert_allclose(output.logits, plain.logits, rtol=1e-5, atol=1e-5)
+  # Two programs: float32 rounding, which trm's logits of ten thousands show.
+  rtol = 1e-5 if name == 'trm' else 1e-7
+  np.testing.assert_allclose(output.logits, plain.logits, rtol=rtol, atol=1e-5)
   for site, held in seen.items():
     if site != 'memory':
       assert held.shape[-1] == D and held.shape[:-3] == found[site].lead

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import chex
@@ -74,6 +75,13 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
   loop.train(exp, folder)
   final = jax.device_get(resume.restore(exp, folder))
   assert (int(final.stage), int(final.stage_start)) == (1, 4)
+  lines = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
+  ratios = [
+    line['examples_per_second'] / line['steps_per_second']
+    for line in lines
+    if line['split'] == 'train'
+  ]
+  np.testing.assert_allclose(ratios, [8] * 4 + [4] * 4)
   counts = [
     int(x)
     for path, x in jax.tree_util.tree_leaves_with_path(final.opt_state)

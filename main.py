@@ -39,12 +39,11 @@ def main(argv: list[str]) -> int:
 
 def _run(overrides: list[str]) -> int:
   # Imported late, so that mistakes in flags are told at once.
-  from reasoning_depth import modes
+  from reasoning_depth import errors, modes
   from reasoning_depth.runtime import (
     compilation,
     configuration,
     distributed,
-    ending,
   )
 
   # A checkpoint that fails is told in one line, not in orbax's own way.
@@ -63,7 +62,7 @@ def _run(overrides: list[str]) -> int:
   try:
     with distributed.together():
       modes.MODES[MODE.value](config, _folder(), overrides)
-  except ending.Ending as error:
+  except errors.Ending as error:
     print(f'main.py: {error}', file=sys.stderr)
     return error.exit_code
   return 0

@@ -50,7 +50,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.train.decay_steps = 0
     c.eval.every = c.checkpoint.every = 500
     stages(c, STAGES, MOST[variant], 10_000)
-    c.train.num_steps = 10_000 * len(c.train.curriculum['values'])
+    c.train.num_steps = 10_000 * len(c.train.curriculum.stages)
   elif 'smoke' in words:
     stages(c, STAGES, 2, c.train.num_steps // 2)
   else:
@@ -89,7 +89,7 @@ def stages(
   values = tuple(n for n in counts if n <= most)
   c.task.num_pairs = most
   c.train.curriculum.field = 'num_pairs'
-  c.train.curriculum['values'] = values
+  c.train.curriculum.stages = values
   c.train.curriculum.most_steps = most_steps
 
 

@@ -101,7 +101,7 @@ def stages(
   c.model.memory.segment_states = segment  # a state is a token
   c.task.length = segment * counts[-1]
   c.train.curriculum.field = 'length'
-  c.train.curriculum['values'] = tuple(segment * n for n in counts)
+  c.train.curriculum.stages = tuple(segment * n for n in counts)
   c.train.curriculum.most_steps = most_steps
 
 

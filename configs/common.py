@@ -133,7 +133,7 @@ def base() -> ml_collections.ConfigDict:
   c.task.look_ahead = (1, 2, 3, 4)  # k, steps after the last observed state
   c.task.variant = 'multi_horizon'  # or o_s, o_o, cot, rule_cot, o_rs, …
   c.task.layout = 'causal'  # or masked
-  c.task.split = 'rules'  # or classes: closed under mirror and complement
+  c.task.split_by = 'rules'  # or classes: closed under mirror and complement
 
   c.train = ml_collections.ConfigDict()
   c.train.num_steps = 40_000  # updates
@@ -142,7 +142,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.init_from = ''  # run folder or checkpoint to begin from; '': none
   c.train.loss = 'softmax'  # or stablemax
   c.train.depth_loss = 'last'  # depth steps that answer: or every, look_ahead
-  c.train.accumulate = 1  # parts a batch goes through in
+  c.train.gradient_accumulation = 1  # parts a batch goes through in
   c.train.steps_per_dispatch = 100  # updates in one call of the device
   c.train.learning_rate = 3e-4  # at the peak
   c.train.schedule = 'linear'  # constant, linear or cosine
@@ -157,7 +157,7 @@ def base() -> ml_collections.ConfigDict:
   c.train.ema = 0.0  # decay of the parameters' average; 0 for none
   c.train.curriculum = ml_collections.ConfigDict()
   c.train.curriculum.field = ''  # of the task, such as look_ahead; '' for none
-  c.train.curriculum.values = ()  # the field's value in each stage
+  c.train.curriculum.stages = ()  # the field's value in each stage
   # Of train.batch_size in each stage; () is 1 in all.
   c.train.curriculum.batch_multipliers = ()
   c.train.curriculum.threshold = 0.95  # exact match, newest, that ends a stage
@@ -175,7 +175,7 @@ def base() -> ml_collections.ConfigDict:
 
   c.analyze = ml_collections.ConfigDict()
   c.analyze.samples = 256  # that --mode=analyze looks into
-  c.analyze.sites = ''  # that are patched, such as residual,mlp; '' for all
+  c.analyze.hooks = ''  # that are patched, such as residual,mlp; '' for all
   c.analyze.tuned_steps = 0  # of training a tuned lens; 0 for the plain one
 
   c.checkpoint = ml_collections.ConfigDict()
@@ -295,7 +295,7 @@ def staged(c: ml_collections.ConfigDict) -> None:
   """A curriculum over the look-ahead, each stage an equal share at most."""
   stages = tuple(range(1, max(c.task.look_ahead) + 1))
   c.train.curriculum.field = 'look_ahead'
-  c.train.curriculum['values'] = stages
+  c.train.curriculum.stages = stages
   c.train.curriculum.most_steps = c.train.num_steps // len(stages)
 
 

@@ -8,7 +8,7 @@ when 95 % of the held-out queries of the last one are answered; the optimiser
 starts anew then. The final evaluation asks up to 40 hops, trained or not.
 
   python main.py --mode=evaluate --workdir=runs/extrapolation-gpu \\
-    --config.model.recurrence.mean=8
+    --config.model.recurrence.mean_loops=8
 
 scores it with eight loops. In the paper training with a drawn number of loops
 learns 22 hops. Sizes, batch, rate and tied embeddings are the paper's; the
@@ -50,7 +50,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     if word in common.parse_arg(arg):
       c.task.update(sizes)
   c.train.curriculum.field = 'hops'
-  c.train.curriculum['values'] = tuple(range(2, c.task.hops + 1))
+  c.train.curriculum.stages = tuple(range(2, c.task.hops + 1))
   c.train.curriculum.reset_optimizer = 'cpu' not in common.parse_arg(arg)
   return c
 
@@ -86,7 +86,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.positions = 'rotary'
   c.model.zero_out = False
   c.model.recurrence.update(
-    inject='add', initial='zeros', carry='answer', least=4, mean=5
+    inject='add', initial='zeros', carry='answer', min_loops=4, mean_loops=5
   )
   c.train.num_steps = 4_000
   c.train.batch_size = 512

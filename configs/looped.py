@@ -31,9 +31,9 @@ def recurrence() -> ml_collections.ConfigDict:
   m.carry = 'latent'  # or answer, both: what goes from loop to loop
   m.answer = 'soft'  # or straight_through
   m.draw = 'poisson'  # or fixed, log_normal: loops of a training batch
-  m.mean = 4  # of the draw, and loops at inference
-  m.least = 2  # loops drawn
-  m.most = 8  # loops drawn
+  m.mean_loops = 4  # of the draw, and loops at inference
+  m.min_loops = 2  # loops drawn
+  m.max_loops = 8  # loops drawn
   m.spread = 0.5  # of log_normal
   m.truncate = 0  # loops that the gradient covers; 0 for all
   m.read_every = False  # whether every loop is read out

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from reasoning_depth.report import depth, records, runs
+from reasoning_depth.report import depth_score, records, runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -166,8 +166,8 @@ def table(flags: argparse.Namespace) -> str:
     if cell.row and cell.result.exists() and cell.folder.exists():
       finished.setdefault(cell.row, []).append(runs.load(cell.folder))
   paper = {name: row.paper for name, row in ROWS.items() if row.paper}
-  return depth.markdown(
-    {name: depth.depth(found) for name, found in finished.items()}, paper
+  return depth_score.markdown(
+    {name: depth_score.depth(found) for name, found in finished.items()}, paper
   )
 
 
@@ -178,7 +178,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )  # fmt: skip
   parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))
-  parser.add_argument('--k', nargs='+', type=int, default=depth.LOOK_AHEADS)
+  parser.add_argument(
+    '--k', nargs='+', type=int, default=depth_score.LOOK_AHEADS
+  )
   parser.add_argument('--seeds', nargs='+', type=int, default=[0])
   parser.add_argument('--words', default='', help='smoke, cpu or gpu')
   for name, help_text in (

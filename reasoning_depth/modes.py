@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import ml_collections
 
-from reasoning_depth.evaluation import compute_scaling, lens, patching
+from reasoning_depth.analysis import depth, lens, patching
 from reasoning_depth.runtime import sharding, writer
 from reasoning_depth.training import (
   curriculum,
   divergence,
   experiment,
-  feed,
   loop,
+  prefetch,
   pretrained,
   resume,
   state,
@@ -26,7 +26,7 @@ _LONGEST = 200  # bytes of a file's name that overrides may take
 # (model, task, params, key of held-out samples, config) → what goes to
 # `evaluations/<name>.json`, or None for a model or task it does not apply to.
 ANALYSES = {
-  'compute_scaling': compute_scaling.measure,
+  'compute_scaling': depth.measure,
   'lens': lens.analyze,
   'patching': patching.analyze,
 }
@@ -135,7 +135,7 @@ def replay(
   at = int(current.step)
   exp = curriculum.at_stage(exp, int(current.stage))
   dispatch = loop.compile_dispatch(exp, current, num_steps=1)
-  _, metrics = dispatch(current, *feed.given(exp, at, num_steps=1))
+  _, metrics = dispatch(current, *prefetch.given(exp, at, num_steps=1))
   metrics = jax.tree.map(lambda x: x[0], jax.device_get(metrics))
   print(
     f'step {at}: {"finite" if metrics.finite else "not finite"}, loss '

@@ -89,22 +89,22 @@ def _exports(folder, capsys):
 
 
 def _looks_inside(folder, capsys):
-  few = ['--config.analyze.samples=8', '--config.analyze.sites=mlp']
+  few = ['--config.analyze.samples=8', '--config.analyze.hooks=mlp']
   assert run(f'--workdir={folder}', '--mode=analyze', *few) == 0
   for name in ('lens', 'patching'):
-    path = f'evaluations/{name}-analyze.samples=8-analyze.sites=mlp.json'
+    path = f'evaluations/{name}-analyze.samples=8-analyze.hooks=mlp.json'
     found = json.loads((folder / path).read_text())
     assert (found['analysis'], found['step']) == (name, 10)
-  assert [s['site'] for s in found['pairs'][0]['sites']] == ['mlp']
+  assert [s['hook'] for s in found['pairs'][0]['hooks']] == ['mlp']
   drawn = {path.name.split('-')[0] for path in (folder / 'plots').iterdir()}
   assert {'lens', 'patching'} <= drawn
   capsys.readouterr()
-  for sites, message in (('wings', 'allowed are '), ('memory', 'no site ')):
-    few[1] = f'--config.analyze.sites=mlp,{sites}'
+  for hooks, message in (('wings', 'allowed are '), ('memory', 'no hook ')):
+    few[1] = f'--config.analyze.hooks=mlp,{hooks}'
     assert run(f'--workdir={folder}', '--mode=analyze', *few) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
-    assert f'config.analyze.sites=mlp,{sites}: {message}' in error
+    assert f'config.analyze.hooks=mlp,{hooks}: {message}' in error
 
 
 @pytest.mark.parametrize(

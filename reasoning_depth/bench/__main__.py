@@ -4,11 +4,11 @@ import sys
 
 from reasoning_depth.bench import (
   automata,
+  devices,
   diagonal,
   fuzz,
   patching,
   reliability,
-  scaling,
   scan,
   streaming,
   train_step,
@@ -20,7 +20,7 @@ BENCHMARKS = {
   'fuzz': fuzz.main,
   'patching': patching.main,
   'reliability': reliability.main,
-  'scaling': scaling.main,
+  'scaling': devices.main,
   'scan': scan.main,
   'streaming': streaming.main,
   'train_step': train_step.main,

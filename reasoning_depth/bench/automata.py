@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.runtime import stopwatch
 from reasoning_depth.tasks import automata, orbits
 
@@ -38,7 +38,7 @@ def main(args: list[str]) -> None:
   parser.add_argument('--rounds', type=int, default=30)
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
-  timing.report('automata', measure(a), a.out)
+  output.report('automata', measure(a), a.out)
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.longcontext import diagonal, schedule
-from reasoning_depth.models import armt, layers, memory, segments, transformer
+from reasoning_depth.models import armt, layers, memory, transformer, windows
 from reasoning_depth.report import style
 from reasoning_depth.runtime import stopwatch
 
@@ -40,26 +40,28 @@ class Shape:
     vocab_size: V.
   """
 
-  backbone: layers.Backbone
+  backbone: layers.TransformerConfig
   memory: memory.MemoryConfig
   vocab_size: int
 
 
 SHAPES = {
   'small': Shape(
-    layers.Backbone(num_layers=8, width=64, num_heads=4, mlp_width=256),
+    layers.TransformerConfig(
+      num_layers=8, width=64, num_heads=4, mlp_width=256
+    ),
     memory.MemoryConfig(num_tokens=4, key_width=32),
     128,
   ),
   '160m': Shape(
-    layers.Backbone(
+    layers.TransformerConfig(
       num_layers=12, width=768, num_heads=12, mlp_width=3072, **_LLAMA
     ),
     memory.MemoryConfig(num_tokens=128, key_width=64),
     32000,
   ),
   '1b': Shape(
-    layers.Backbone(
+    layers.TransformerConfig(
       num_layers=16,
       width=2048,
       num_heads=32,
@@ -98,7 +100,7 @@ def main(args: list[str]) -> None:
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
   result = measure(a)
-  timing.report('diagonal', result, a.out)
+  output.report('diagonal', result, a.out)
   if a.plot:
     plot(result, pathlib.Path(a.plot))
 
@@ -140,7 +142,7 @@ def _parameters(a: argparse.Namespace, model: armt.ARMT) -> Any:
 
 def _prefill(model: armt.ARMT, params: Any, tokens: jax.Array) -> Any:
   """Logits [B, V] of the last token, and the memory."""
-  parts = segments.split(tokens, model.segment_length, model.stride)
+  parts = windows.split(tokens, model.segment_length, model.stride)
   _, after, logits = model.apply(
     {'params': params}, parts, None, model.segment_length - 1,
     method='read_segments',
@@ -165,7 +167,7 @@ WORK = {'prefill': _prefill, 'gradient': _gradient}
 class _Full(nn.Module):
   """The same blocks over the whole sequence; the last token's logits."""
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
 
   @nn.compact

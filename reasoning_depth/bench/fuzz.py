@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.exchange import archive
 from reasoning_depth.report import (
   heat_maps,
@@ -365,6 +365,6 @@ def main(args: list[str]) -> None:
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
   result = measure(a)
-  timing.report('fuzz', result, a.out)
+  output.report('fuzz', result, a.out)
   if result['bad']:
     sys.exit(1)

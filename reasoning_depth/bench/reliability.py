@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.runtime import checkpoint, configuration
 from reasoning_depth.training import experiment, resume
 
@@ -64,7 +64,7 @@ def main(args: list[str]) -> None:
       'files': damaged_files(scratch / 'files', a.flips, a.truncations, rng),
       'time': time_of_saves(scratch / 'time'),
     }
-  timing.report('reliability', result, a.out)
+  output.report('reliability', result, a.out)
   print(table(result))
   if anything_lost(result):
     sys.exit(1)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.models import mamba
 from reasoning_depth.runtime import stopwatch
 
@@ -26,7 +26,7 @@ def main(args: list[str]) -> None:
   parser.add_argument('--rounds', type=int, default=9)
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
-  timing.report('scan', measure(a), a.out)
+  output.report('scan', measure(a), a.out)
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:

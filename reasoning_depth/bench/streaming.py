@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.longcontext import streaming
 from reasoning_depth.models import armt, layers, memory
 
@@ -30,13 +30,13 @@ def main(args: list[str]) -> None:
   parser.add_argument('--memory', type=int, default=8, help='memory tokens')
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
-  timing.report('streaming', measure(a), a.out)
+  output.report('streaming', measure(a), a.out)
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
   """A row for each length, in one process: the peak can only grow."""
   model = armt.ARMT(
-    config=layers.Backbone(
+    config=layers.TransformerConfig(
       num_layers=a.layers, width=a.width, num_heads=2, mlp_width=4 * a.width
     ),
     memory=memory.MemoryConfig(num_tokens=a.memory, key_width=16),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import models
-from reasoning_depth.bench import timing
+from reasoning_depth.bench import output
 from reasoning_depth.runtime import stopwatch
 from reasoning_depth.tasks import orbits
 from reasoning_depth.training import optimizer, state, step
@@ -35,7 +35,7 @@ TRAIN = {
   'decay_steps': 0, 'num_steps': 1, 'b1': 0.9, 'b2': 0.999,
   'weight_decay': 0.01, 'clip': 1.0, 'clip_by': 'norm', 'ema': 0.0,
   'max_skips': 0,
-  'accumulate': 1, 'loss': 'softmax', 'depth_loss': 'last',
+  'gradient_accumulation': 1, 'loss': 'softmax', 'depth_loss': 'last',
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def main(args: list[str]) -> None:
   parser.add_argument('--torch', nargs='*', default=['eager', 'sdpa'])
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
-  timing.report('train_step', measure(a), a.out)
+  output.report('train_step', measure(a), a.out)
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:

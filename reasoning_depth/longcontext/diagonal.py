@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import armt, halting, layers, segmented, segments
+from reasoning_depth.models import armt, halting, layers, segmented, windows
 
 RAMPS = ('whole', 'buckets', 'exact')
 
@@ -104,7 +104,7 @@ class Diagonal:
       _cell(model, num_steps),
       params['stack']['layers'],
       entering,
-      segments.cuts(S, model.truncate),
+      windows.cuts(S, model.truncate),
     )
     made = jax.tree.map(
       lambda t: jnp.zeros((L, *t.shape[1:]), t.dtype), entering

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import segmented, segments
+from reasoning_depth.models import segmented, windows
 
 LOGITS = ('all', 'last')
 
@@ -152,13 +152,13 @@ def _empty(model, params, batch_size):
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _read(model, params, tokens, memory, logits):
   """The memory after the tokens' segments, and logits [B, n, V]."""
-  parts = segments.split(tokens, model.segment_length, model.stride)
+  parts = windows.split(tokens, model.segment_length, model.stride)
   position = model.segment_length - 1 if logits == 'last' else None
   _, memory, out = model.apply(
     {'params': params}, parts, memory, position, method='read_segments'
   )
   if position is None:
-    return memory, segments.join(out, model.stride)
+    return memory, windows.join(out, model.stride)
   return memory, out[:, None]
 
 

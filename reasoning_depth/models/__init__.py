@@ -40,9 +40,12 @@ def make(config: Mapping[str, Any], task: Any) -> nn.Module:
 
 def _backbone(
   config: Mapping[str, Any], task: Any, whole: bool = True
-) -> layers.Backbone:
+) -> layers.TransformerConfig:
   """Shape of a stack that reads whole sequences, or segments of them."""
-  names = layers.Backbone.__dataclass_fields__.keys() - {'row', 'max_length'}
+  names = layers.TransformerConfig.__dataclass_fields__.keys() - {
+    'row',
+    'max_length',
+  }
   fields = {name: config[name] for name in names if name in config}
   _choose('dtype', fields['dtype'], layers.DTYPES)
   if 'rotary' in config:
@@ -59,7 +62,7 @@ def _backbone(
   ):
     if field in fields:
       _choose(field, fields[field], allowed)
-  if fields['positions'] in ('lattice', 'relative') and task.block == 1:
+  if fields['positions'] in ('lattice', 'relative') and task.row_tokens == 1:
     raise ValueError(
       f'positions={fields["positions"]}: needs rows of cells, which '
       'task.name=orbits has'
@@ -82,8 +85,8 @@ def _backbone(
       f'num_heads={config["num_heads"]} (0 for as many)'
     )
   fields['unroll'] = _unroll('unroll', config, config['num_layers'])
-  backbone = layers.Backbone(
-    row=task.block, max_length=task.length if whole else 0, **fields
+  backbone = layers.TransformerConfig(
+    row=task.row_tokens, max_length=task.length if whole else 0, **fields
   )
   if backbone.norm_place == 'post' and backbone.parallel_residual:
     raise ValueError(
@@ -111,7 +114,7 @@ def _halting(config: Mapping[str, Any]) -> halting.Halting:
 
 
 def _block(
-  config: Mapping[str, Any], backbone: layers.Backbone, task: Any
+  config: Mapping[str, Any], backbone: layers.TransformerConfig, task: Any
 ) -> Callable[..., nn.Module]:
   """A transformer block, as a layer of a stack."""
   del config
@@ -148,17 +151,17 @@ def _segments(config: Mapping[str, Any], task: Any) -> dict[str, int]:
       f'memory.segment_states={shown} less one'
     )
   for tokens in (task.length, getattr(task, 'held_out_length', task.length)):
-    rest = tokens - shown * task.block
-    if rest < 0 or rest % ((shown - repeated) * task.block):
+    rest = tokens - shown * task.row_tokens
+    if rest < 0 or rest % ((shown - repeated) * task.row_tokens):
       raise ValueError(
         f'memory.segment_states={shown}: with memory.repeat_states={repeated} '
-        f'segments do not divide a sequence of {tokens / task.block:g} '
+        f'segments do not divide a sequence of {tokens / task.row_tokens:g} '
         'states (the answer is one of them)'
       )
-  count = (task.length // task.block - repeated) // (shown - repeated)
+  count = (task.length // task.row_tokens - repeated) // (shown - repeated)
   return {
-    'segment_length': shown * task.block,
-    'stride': (shown - repeated) * task.block,
+    'segment_length': shown * task.row_tokens,
+    'stride': (shown - repeated) * task.row_tokens,
     'truncate': m['truncate'],
     'unroll_segments': _unroll('memory.unroll', m, count),
   }

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import halting, layers, segmented, sites
+from reasoning_depth.models import halting, hooks, layers, segmented
 from reasoning_depth.models import memory as memory_lib
 
 
@@ -27,7 +27,7 @@ class ReadAndBlock(nn.Module):
     causal: whether attention sees earlier tokens of the segment only.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   memory: memory_lib.MemoryConfig
   causal: bool
 
@@ -40,7 +40,7 @@ class ReadAndBlock(nn.Module):
   ) -> tuple[jax.Array, None]:
     """Hidden states [B, L + M, D] to the same."""
     read = memory_lib.read(self.memory, weights, state, x)
-    x = x + sites.site(self, 'memory_read', read)
+    x = x + hooks.hook(self, 'memory_read', read)
     return layers.Block(self.config, self.causal, name='block')(x)
 
 
@@ -58,7 +58,7 @@ class AssociativeLayer(nn.Module):
     num_steps: repetitions at most.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   memory: memory_lib.MemoryConfig
   causal: bool
   adaptive: halting.Halting = halting.Halting()
@@ -80,10 +80,10 @@ class AssociativeLayer(nn.Module):
     else:
       x, _ = body(name='step')(x, weights, state)
       usage = halting.single_pass(x.shape[:2])
-    x = sites.site(self, 'residual', x)
+    x = hooks.hook(self, 'residual', x)
     tokens = x[:, -self.memory.num_tokens :]
     state = memory_lib.write(self.memory, weights, state, tokens)
-    return x, (sites.site(self, 'memory', state), usage)
+    return x, (hooks.hook(self, 'memory', state), usage)
 
   def _projections(self, width: int) -> memory_lib.Projections:
     c = self.memory
@@ -113,7 +113,7 @@ class MemoryStack(nn.Module):
     num_steps: repetitions at most.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   memory: memory_lib.MemoryConfig
   causal: bool
   adaptive: halting.Halting = halting.Halting()
@@ -133,7 +133,7 @@ class MemoryStack(nn.Module):
       return x, (states, usage)
     x, (states, usage) = nn.scan(
       layers.remat(AssociativeLayer, c.remat),
-      variable_axes={'params': 0, **sites.AXES},
+      variable_axes={'params': 0, **hooks.AXES},
       split_rngs={'params': True},
       length=c.num_layers,
       unroll=c.unroll,
@@ -146,7 +146,7 @@ class MemoryStack(nn.Module):
 class _Whole(nn.Module):
   """A stack as the body of `halting.Adaptive`."""
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   memory: memory_lib.MemoryConfig
   causal: bool
 
@@ -163,7 +163,7 @@ class Segment(nn.Module):
   Attributes: as of `MemoryStack`.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   memory: memory_lib.MemoryConfig
   causal: bool
   adaptive: halting.Halting = halting.Halting()
@@ -195,7 +195,7 @@ class Segment(nn.Module):
     )
     tokens = jnp.broadcast_to(tokens.astype(x.dtype), (B, *tokens.shape))
     x = jnp.concatenate([x, tokens], axis=1)
-    x = sites.site(self, 'input', x)
+    x = hooks.hook(self, 'input', x)
     x, (states, usage) = MemoryStack(
       self.config, self.memory, self.causal, self.adaptive, self.num_steps,
       name='stack',

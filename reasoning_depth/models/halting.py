@@ -25,7 +25,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import segments
+from reasoning_depth.models import windows
 
 KINDS = ('none', 'layer', 'model')
 RULES = ('act', 'universal', 'ponder', 'fixed')
@@ -207,8 +207,8 @@ def average(usage: Usage) -> Usage:
 def joined(usage: Usage, stride: int) -> Usage:
   """Usage [S, B, segment] of segments as that of the sequence."""
   return Usage(
-    segments.join(usage.steps, stride),
-    segments.join(usage.cost, stride),
+    windows.join(usage.steps, stride),
+    windows.join(usage.cost, stride),
     usage.executed.mean(),
   )
 

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import attention, sites
+from reasoning_depth.models import attention, hooks
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
 NORMS = ('layer', 'rms')
@@ -33,7 +33,7 @@ BIAS_GAIN = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Backbone:
+class TransformerConfig:
   """Shape and execution of a stack of transformer blocks.
 
   Attributes:
@@ -239,7 +239,7 @@ class Block(nn.Module):
     causal: whether attention sees earlier tokens only.
   """
 
-  config: Backbone
+  config: TransformerConfig
   causal: bool
 
   @nn.compact
@@ -260,7 +260,7 @@ class Block(nn.Module):
     mixed, cache = mix(self._before('attention_norm', x), B, cache)
     if place == 'sandwich':
       mixed = self._norm('attention_out_norm', mixed)
-    mixed = sites.site(self, 'attention', mixed, B)
+    mixed = hooks.hook(self, 'attention', mixed, B)
     if self.config.parallel_residual:
       update = self._mlp(self._before('mlp_norm', x))
       x = x + mixed
@@ -271,7 +271,7 @@ class Block(nn.Module):
       update = self._mlp(self._before('mlp_norm', x))
     if place == 'sandwich':
       update = self._norm('mlp_out_norm', update)
-    update = sites.site(self, 'mlp', update, B)
+    update = hooks.hook(self, 'mlp', update, B)
     x = x + update
     if place == 'post':
       x = self._norm('mlp_norm', x)

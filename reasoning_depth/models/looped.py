@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, layers, sites, transformer
+from reasoning_depth.models import base, hooks, layers, transformer
 
 INJECTIONS = ('none', 'add', 'concat', 'gate')
 INITIALS = ('zeros', 'noise', 'embedding')
@@ -44,9 +44,9 @@ class Recurrence:
       with the gradient of the probabilities).
     draw: loops of a training batch: 'fixed' at the mean, 'poisson', or
       'log_normal' Poisson.
-    mean: of the draw, and loops at inference.
-    least: smallest draw.
-    most: largest draw.
+    mean_loops: of the draw, and loops at inference.
+    min_loops: smallest draw.
+    max_loops: largest draw.
     spread: of 'log_normal', standard deviation of the logarithm.
     truncate: loops that the gradient covers, counted from the last; 0 for all.
     read_every: whether the answer is read out after each loop.
@@ -59,9 +59,9 @@ class Recurrence:
   carry: str = 'latent'
   answer: str = 'soft'
   draw: str = 'fixed'
-  mean: int = 4
-  least: int = 1
-  most: int = 8
+  mean_loops: int = 4
+  min_loops: int = 1
+  max_loops: int = 8
   spread: float = 0.5
   truncate: int = 0
   read_every: bool = False
@@ -76,10 +76,11 @@ class Recurrence:
         raise ValueError(
           f'recurrence.{field}={value!r}: allowed are {", ".join(allowed)}'
         )
-    if not 1 <= self.least <= self.mean <= self.most:
+    if not 1 <= self.min_loops <= self.mean_loops <= self.max_loops:
       raise ValueError(
-        f'recurrence.mean={self.mean}: must be from recurrence.least='
-        f'{self.least}, at least 1, to recurrence.most={self.most}'
+        f'recurrence.mean_loops={self.mean_loops}: must be from '
+        f'recurrence.min_loops={self.min_loops}, at least 1, to '
+        f'recurrence.max_loops={self.max_loops}'
       )
     if self.inject == 'none' and (
       self.initial != 'embedding' or self.carry == 'answer'
@@ -98,17 +99,17 @@ class Recurrence:
 def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   """Number of loops of a batch, int32 scalar from `least` to `most`."""
   if config.draw == 'fixed':
-    return jnp.int32(config.mean)
-  rate = jnp.float32(config.mean)
+    return jnp.int32(config.mean_loops)
+  rate = jnp.float32(config.mean_loops)
   if config.draw == 'log_normal':
     # 2502.05171, section 3.3: the mean of the exponential is mean - 1.
     rate_key, key = jax.random.split(key)
-    centre = jnp.log(max(config.mean - 1, 1e-6)) - config.spread**2 / 2
+    centre = jnp.log(max(config.mean_loops - 1, 1e-6)) - config.spread**2 / 2
     rate = jnp.exp(centre + config.spread * jax.random.normal(rate_key))
     loops = jax.random.poisson(key, rate) + 1
   else:
     loops = jax.random.poisson(key, rate)
-  return jnp.clip(loops, config.least, config.most).astype(jnp.int32)
+  return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
 
 
 class Looped(nn.Module):
@@ -121,7 +122,7 @@ class Looped(nn.Module):
     recurrence: choices of the recurrence.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
   layer: Callable[..., nn.Module]
   recurrence: Recurrence = Recurrence()
@@ -131,21 +132,21 @@ class Looped(nn.Module):
     c, r = self.config, self.recurrence
     self.embedding = transformer.Embedding(c, self.vocab_size)
     if r.prelude:
-      self.prelude = self._stack(r.prelude, has_sites=False)
+      self.prelude = self._stack(r.prelude, has_hooks=False)
     self.core = self._stack(c.num_layers)
     if r.coda:
-      self.coda = self._stack(r.coda, has_sites=False)
+      self.coda = self._stack(r.coda, has_hooks=False)
     self.read_out = transformer.ReadOut(self.vocab_size, c.norm, c.norm_epsilon)
     if r.inject in ('concat', 'gate'):
       self.injection = layers.Dense(c.width)
 
-  def _stack(self, num_layers: int, has_sites: bool = True) -> nn.Module:
+  def _stack(self, num_layers: int, has_hooks: bool = True) -> nn.Module:
     config = dataclasses.replace(
       self.config,
       num_layers=num_layers,
       unroll=min(self.config.unroll, num_layers),
     )
-    return transformer.Stack(config, self.layer, has_sites=has_sites)
+    return transformer.Stack(config, self.layer, has_hooks=has_hooks)
 
   def __call__(
     self,
@@ -163,7 +164,7 @@ class Looped(nn.Module):
     """
     r = self.recurrence
     draws = depth is None and not deterministic and r.draw != 'fixed'
-    most = r.most if draws else depth or r.mean
+    most = r.max_loops if draws else depth or r.mean_loops
     loops = draw_loops(r, self.make_rng(RNG)) if draws else jnp.int32(most)
     e = self._input(tokens)
     s = self._initial(e, deterministic)
@@ -171,7 +172,7 @@ class Looped(nn.Module):
       self._answer(self._loop(s, e, jnp.int32(0)))
     covered = min(r.truncate or most, most)
     # All loops in one scan where one looks into them.
-    if not r.read_every and covered < most and not sites.watched(self):
+    if not r.read_every and covered < most and not hooks.watched(self):
       s = self._without_gradient(s, e, loops - covered)
       counts = jnp.arange(covered) + jnp.maximum(loops - covered, 0)
     else:
@@ -238,7 +239,7 @@ class Looped(nn.Module):
         gate = jax.nn.sigmoid(mixed)
         mixed = gate * s + (1 - gate) * e
       s = mixed
-    return self.core(sites.site(self, 'input', s))[0]
+    return self.core(hooks.hook(self, 'input', s))[0]
 
   def _answer(self, s):
     if self.recurrence.coda:
@@ -294,13 +295,13 @@ class Looped(nn.Module):
     unroll = (
       loops is None
       and self.config.unroll > 1
-      and len(counts) <= self.recurrence.most
-      and not sites.watched(self)
+      and len(counts) <= self.recurrence.max_loops
+      and not hooks.watched(self)
     )
     scan: Any = nn.scan(
       body,
       variable_broadcast='params',
-      variable_axes=sites.AXES,
+      variable_axes=hooks.AXES,
       split_rngs={'params': False},
       unroll=len(counts) if unroll else 1,
     )

@@ -28,7 +28,7 @@ class LSTMLayer(nn.Module):
     config: gives the width; the other fields have no effect.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
 
   @nn.compact
   def __call__(

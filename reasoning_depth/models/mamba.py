@@ -180,7 +180,7 @@ class MambaLayer(nn.Module):
     state_size: N, hidden units for each inner channel.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   state_size: int = 16
 
   @nn.compact

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from reasoning_depth.models import (
   halting,
+  hooks,
   layers,
   segmented,
-  sites,
   transformer,
 )
 
@@ -32,7 +32,7 @@ class Segment(nn.Module):
     num_steps: repetitions at most.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting
   num_tokens: int
@@ -56,7 +56,7 @@ class Segment(nn.Module):
     M, (B, L, D) = self.num_tokens, x.shape
     memory = jnp.where(cut, jax.lax.stop_gradient(memory), memory)
     x = jnp.concatenate([memory, x, memory], axis=1)
-    x = sites.site(self, 'input', x)
+    x = hooks.hook(self, 'input', x)
     x, _, usage = transformer.Stack(
       self.config, self.layer, self.adaptive, name='stack'
     )(x, None, self.num_steps)

@@ -10,10 +10,10 @@ import numpy as np
 from reasoning_depth.models import (
   base,
   halting,
+  hooks,
   layers,
-  segments,
-  sites,
   transformer,
+  windows,
 )
 
 
@@ -38,7 +38,7 @@ class SegmentModel(nn.Module, kw_only=True):
       each segment). None for a scan.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
   segment_length: int
   stride: int
@@ -80,9 +80,9 @@ class SegmentModel(nn.Module, kw_only=True):
       ValueError: where the segments do not cover L tokens exactly.
     """
     del deterministic
-    parts = segments.split(tokens, self.segment_length, self.stride)
+    parts = windows.split(tokens, self.segment_length, self.stride)
     _, _, logits, usage = self._run(
-      parts, None, lambda x: segments.join(x, self.stride), depth
+      parts, None, lambda x: windows.join(x, self.stride), depth
     )
     return transformer.output(
       logits, self.adaptive, halting.joined(usage, self.stride)
@@ -133,9 +133,9 @@ class SegmentModel(nn.Module, kw_only=True):
     return nn.scan(
       module,
       variable_broadcast='params',
-      variable_axes=sites.AXES,
+      variable_axes=hooks.AXES,
       split_rngs={'params': False},
       unroll=min(self.unroll_segments, len(x)),
     )(*arguments, num_steps, name='segment')(
-      before, (x, np.asarray(segments.cuts(len(x), self.truncate)))
+      before, (x, np.asarray(windows.cuts(len(x), self.truncate)))
     )

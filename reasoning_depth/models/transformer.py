@@ -12,13 +12,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, halting, layers, sites
+from reasoning_depth.models import base, halting, hooks, layers
 
 
 class Embedding(nn.Module):
   """Token embedding, with learned positions where the config has them."""
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
 
   @nn.compact
@@ -96,13 +96,13 @@ class Stack(nn.Module):
     config: gives the number of layers, remat and unroll.
     layer: makes a layer, by name.
     adaptive: what repeats, each layer or the whole stack, and until when.
-    has_sites: whether what the layers do can be seen; see `sites`.
+    has_hooks: whether what the layers do can be seen; see `hooks`.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
-  has_sites: bool = True
+  has_hooks: bool = True
 
   @nn.compact
   def __call__(
@@ -130,7 +130,7 @@ class Stack(nn.Module):
       return x, None, usage
     x, (states, usage) = nn.scan(
       layers.remat(_Layer, c.remat),
-      variable_axes={'params': 0, **(sites.AXES if self.has_sites else {})},
+      variable_axes={'params': 0, **(hooks.AXES if self.has_hooks else {})},
       split_rngs={'params': True},
       length=c.num_layers,
       unroll=c.unroll,
@@ -141,7 +141,7 @@ class Stack(nn.Module):
 class _Whole(nn.Module):
   """A stack as the body of `halting.Adaptive`."""
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   layer: Callable[..., nn.Module]
 
   @nn.compact
@@ -161,7 +161,7 @@ class _Layer(nn.Module):
   def __call__(self, x, state):
     if self.adaptive.kind != 'layer':
       x, state = self.layer(name='block')(x, state)
-      x = sites.site(self, 'residual', x)
+      x = hooks.hook(self, 'residual', x)
       return x, (state, halting.single_pass(x.shape[:2]))
     x, _, usage = halting.Adaptive(
       self.layer,
@@ -170,7 +170,7 @@ class _Layer(nn.Module):
       self.unroll,
       name='adaptive',
     )(x, None)
-    return sites.site(self, 'residual', x), (None, usage)
+    return hooks.hook(self, 'residual', x), (None, usage)
 
 
 class Transformer(nn.Module):
@@ -183,7 +183,7 @@ class Transformer(nn.Module):
     adaptive: what repeats, and until when.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
@@ -234,7 +234,7 @@ class Transformer(nn.Module):
     position, states = (0, None) if state is None else state
     embedding = Embedding(c, self.vocab_size, name='embedding')
     x = embedding(tokens, position)
-    x = sites.site(self, 'input', x)
+    x = hooks.hook(self, 'input', x)
     x, states, usage = Stack(c, self.layer, self.adaptive, name='stack')(
       x, states, depth
     )

@@ -14,7 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, layers, sites, transformer
+from reasoning_depth.models import base, hooks, layers, transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TRM(nn.Module):
     recursion: choices of the recursion.
   """
 
-  config: layers.Backbone
+  config: layers.TransformerConfig
   vocab_size: int
   layer: Callable[..., nn.Module]
   recursion: TinyRecursion = TinyRecursion()
@@ -80,7 +80,7 @@ class TRM(nn.Module):
     """Makes the parts; see Linen."""
     c = self.config
     self.embedding = transformer.Embedding(c, self.vocab_size)
-    self.network = transformer.Stack(c, self.layer, has_sites=False)
+    self.network = transformer.Stack(c, self.layer, has_hooks=False)
     # The blocks end in a norm of their own.
     self.read_out = transformer.ReadOut(self.vocab_size, 'none')
     # Begins at "not yet": the sample is not said to be right.
@@ -120,7 +120,7 @@ class TRM(nn.Module):
       _, every = nn.scan(
         body,
         variable_broadcast='params',
-        variable_axes=sites.AXES,
+        variable_axes=hooks.AXES,
         split_rngs={'params': False},
         length=count,
       )(self, latents, None)
@@ -187,13 +187,13 @@ class TRM(nn.Module):
 
     latents = stopped[1]
     # All cycles in one scan where one looks into them.
-    watched = sites.watched(self)
+    watched = hooks.watched(self)
     early = self.recursion.cycles - (not watched)
     if not self.is_initializing() and early:
       latents, _ = nn.scan(
         cycle,
         variable_broadcast='params',
-        variable_axes=sites.AXES,
+        variable_axes=hooks.AXES,
         split_rngs={'params': False},
         length=early,
       )(self, latents, None)
@@ -223,6 +223,6 @@ class TRM(nn.Module):
         split_rngs={'params': False},
         length=self.recursion.inner_steps,
       )(self, latents.reasoning, None)
-    z = sites.site(self, 'reasoning', z)
+    z = hooks.hook(self, 'reasoning', z)
     y = self.network(y + z)[0]
-    return Latents(sites.site(self, 'answer', y), z)
+    return Latents(hooks.hook(self, 'answer', y), z)

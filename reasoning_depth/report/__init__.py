@@ -7,12 +7,12 @@ import dataclasses
 import pathlib
 
 from reasoning_depth.report import (
+  depth_steps,
   heat_maps,
   lines,
   pictures,
   plots,
   runs,
-  scaling,
   tables,
 )
 
@@ -38,7 +38,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     plots.exact_match(lines.join([run]), scores),
     pictures.orbits(run),
     *heat_maps.draw(run),
-    *scaling.draw(run),
+    *depth_steps.draw(run),
   ]
   return [path for path in written if path is not None]
 

@@ -80,23 +80,23 @@ def _sweeps(found: dict[str, Any], where: str) -> Iterator[tuple]:
   runs.check(found, {'pairs': list, 'loop_name': str}, where)
   for entry in found['pairs']:
     needed = {'other': str, 'num_pairs': int, 'told_apart': int}
-    runs.check(entry, {**needed, 'sites': list}, where)
-    sites = []
-    for site in entry['sites']:
-      runs.check(site, {'site': str, 'places': list, 'recovered': list}, where)
-      values = _array(site['recovered'], 3, where)
-      name, places = _word(site['site']), _words(site['places'])
+    runs.check(entry, {**needed, 'hooks': list}, where)
+    hooks = []
+    for hook in entry['hooks']:
+      runs.check(hook, {'hook': str, 'places': list, 'recovered': list}, where)
+      values = _array(hook['recovered'], 3, where)
+      name, places = _word(hook['hook']), _words(hook['places'])
       if len(values) != len(places):
         raise ValueError(f'{where}: recovered is not of {len(places)} places')
-      sites.append((name, places, values))
-    if not sites:
-      raise ValueError(f'{where}: sites is empty')
+      hooks.append((name, places, values))
+    if not hooks:
+      raise ValueError(f'{where}: hooks is empty')
     other = _word(entry['other'])
     yield (
       (other,),
       f'patching: other {other} ({entry["told_apart"]:,} of '
       f'{entry["num_pairs"]:,} pairs told apart)',
-      functools.partial(_sweep, sites, _word(found['loop_name'])),
+      functools.partial(_sweep, hooks, _word(found['loop_name'])),
     )
 
 
@@ -137,15 +137,15 @@ def _lens(
 
 
 def _sweep(
-  sites: Sequence[tuple[str, list[str], np.ndarray]], loop: str, title: str
+  hooks: Sequence[tuple[str, list[str], np.ndarray]], loop: str, title: str
 ) -> matplotlib.figure.Figure:
-  """A row for each site, a panel a place, loop by layer."""
-  most = max(len(places) for _, places, _ in sites)
-  loops = max(values.shape[1] for _, _, values in sites)
-  layers = max(values.shape[2] for _, _, values in sites)
+  """A row for each hook, a panel a place, loop by layer."""
+  most = max(len(places) for _, places, _ in hooks)
+  loops = max(values.shape[1] for _, _, values in hooks)
+  layers = max(values.shape[2] for _, _, values in hooks)
   columns = _some(most, _MOST_COLUMNS)
-  figure, axes = _grid(len(sites), len(columns), loops, layers)
-  for line, (name, places, values) in zip(axes, sites, strict=True):
+  figure, axes = _grid(len(hooks), len(columns), loops, layers)
+  for line, (name, places, values) in zip(axes, hooks, strict=True):
     for ax, c in zip(line, columns, strict=True):
       if c >= len(places):
         ax.set_axis_off()

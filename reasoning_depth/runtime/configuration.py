@@ -15,7 +15,7 @@ MULTIPLES = (  # the first is a multiple of the second
   ('train.num_steps', 'train.steps_per_dispatch'),
   ('eval.every', 'train.steps_per_dispatch'),
   ('checkpoint.every', 'train.steps_per_dispatch'),
-  ('train.batch_size', 'train.accumulate'),
+  ('train.batch_size', 'train.gradient_accumulation'),
 )
 _SHOWN = 80  # characters of what was given, in an error
 

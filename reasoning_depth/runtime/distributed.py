@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import jax
 
-from reasoning_depth.runtime import ending
+from reasoning_depth import errors
 
 HEARTBEAT = 20  # seconds without a sign of life until a process counts as lost
 
@@ -75,4 +75,4 @@ def together() -> Iterator[None]:
       file=sys.stderr,
       flush=True,
     )
-    os._exit(ending.Stopped.exit_code)
+    os._exit(errors.Stopped.exit_code)

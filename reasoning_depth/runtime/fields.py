@@ -124,7 +124,7 @@ EVERY = {
     init_from=_word(),
     loss=_word('softmax', 'stablemax'),
     depth_loss=_word('last', 'every', 'look_ahead'),
-    accumulate=_whole(1),
+    gradient_accumulation=_whole(1),
     steps_per_dispatch=_whole(1),
     learning_rate=_number(0, above=True),
     schedule=_word('constant', 'linear', 'cosine'),
@@ -141,7 +141,7 @@ EVERY = {
   **_group(
     'train.curriculum',
     field=_word(),
-    values=_wholes(0, _TOKENS),
+    stages=_wholes(0, _TOKENS),
     batch_multipliers=_wholes(1, _TOKENS),
     threshold=_number(0, 1),
     most_steps=_whole(0),
@@ -157,7 +157,7 @@ EVERY = {
     rollout=_whole(0),
     ceiling=_TRUTH,
   ),
-  **_group('analyze', samples=_whole(2), sites=_word(), tuned_steps=_whole(0)),
+  **_group('analyze', samples=_whole(2), hooks=_word(), tuned_steps=_whole(0)),
   **_group(
     'checkpoint',
     every=_whole(1),
@@ -199,7 +199,7 @@ CHOSEN = {
     look_ahead=_wholes(-_INT32, _INT32),  # the task knows its limits
     variant=_word(),
     layout=_word(),
-    split=_word(),
+    split_by=_word(),
   ),
   ('task.name', 'groups'): _group(
     'task', group=_word(), word_length=_whole(1, _LONG)
@@ -251,9 +251,9 @@ CHOSEN = {
     carry=_word(),
     answer=_word(),
     draw=_word(),
-    mean=_whole(1),
-    least=_whole(1),
-    most=_whole(1),
+    mean_loops=_whole(1),
+    min_loops=_whole(1),
+    max_loops=_whole(1),
     spread=_number(0),
     truncate=_whole(0),
     read_every=_TRUTH,

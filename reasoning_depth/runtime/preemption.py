@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from reasoning_depth.runtime import ending
+from reasoning_depth import errors
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -59,7 +59,7 @@ class Watch:
   def nothing_to_save(self) -> Iterator[None]:
     """Inside, a signal ends the process at once."""
     if self._asked.is_set() and jax.process_count() == 1:
-      raise ending.Stopped('stopped by a signal; the same command goes on')
+      raise errors.Stopped('stopped by a signal; the same command goes on')
     self._free.set()
     try:
       yield
@@ -91,4 +91,4 @@ def _leave(name: str) -> None:
   print(
     f'stopped by {name}; the same command goes on', file=sys.stderr, flush=True
   )
-  os._exit(ending.Stopped.exit_code)
+  os._exit(errors.Stopped.exit_code)

@@ -84,19 +84,19 @@ class Association:
     return self.symbols + 4
 
   @property
-  def block(self) -> int:
+  def row_tokens(self) -> int:
     """Tokens in a pair with its two marks."""
     return self.key_length + self.value_length + 2
 
   @property
   def length(self) -> int:
     """Tokens in a sequence of training, the longest."""
-    return (self.num_pairs + self.train_queries) * self.block
+    return (self.num_pairs + self.train_queries) * self.row_tokens
 
   @property
   def held_out_length(self) -> int:
     """Tokens in a sequence of the other splits, with one question."""
-    return (self.num_pairs + 1) * self.block
+    return (self.num_pairs + 1) * self.row_tokens
 
   @property
   def causal(self) -> bool:
@@ -145,7 +145,7 @@ class Association:
     )
     inputs = rows.reshape(B, -1)
     pad = jnp.full((B, 1), self.symbols + 3, jnp.int32)
-    weights = np.zeros((N + Q, self.block), np.float32)
+    weights = np.zeros((N + Q, self.row_tokens), np.float32)
     # A logit predicts the next token.
     weights[N:, self.key_length : -2] = 1
     return base.Batch(

@@ -77,7 +77,7 @@ class BABILong:
     return self._vocabulary.size + 1
 
   @property
-  def block(self) -> int:
+  def row_tokens(self) -> int:
     """Tokens that segments are whole multiples of."""
     return 1
 

@@ -29,7 +29,8 @@ class Task(Protocol):
   Attributes:
     vocab_size: number of token ids.
     length: tokens in a sequence, L.
-    block: tokens in one state with its separator; segments are whole blocks.
+    row_tokens: tokens in a row, a state with its separator; segments are whole
+      rows.
     causal: whether the answer is predicted left to right (True) or asked for
       by mask tokens all at once (False).
 
@@ -40,7 +41,7 @@ class Task(Protocol):
 
   vocab_size: int
   length: int
-  block: int
+  row_tokens: int
   causal: bool
 
   def sample(

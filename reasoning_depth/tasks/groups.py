@@ -100,7 +100,7 @@ class Groups:
     return ORDER
 
   @property
-  def block(self) -> int:
+  def row_tokens(self) -> int:
     """Tokens that segments are whole multiples of."""
     return 1
 

@@ -60,7 +60,7 @@ def permutations(key: jax.Array, count: int, size: int) -> jax.Array:
 class Queries:
   """What tasks that ask queries [B, L] of a graph have in common."""
 
-  block = 1  # token that segments are whole multiples of
+  row_tokens = 1  # token that segments are whole multiples of
   causal = True
 
   @property

@@ -61,7 +61,7 @@ class Token(enum.IntEnum):
 MAX_LOOK_AHEAD = 8
 VOCAB_SIZE = Token.SHIFT_1 + MAX_LOOK_AHEAD
 LAYOUTS = ('causal', 'masked')
-SPLITS = ('rules', 'classes')
+SPLIT_BY = ('rules', 'classes')
 # Rows after the observed states: 'one' state, 'all' states up to K, 'rule'.
 VARIANTS = {
   'o_s': ('one',),
@@ -129,7 +129,7 @@ class Orbits:
       take exactly one.
     variant: a name in `VARIANTS`.
     layout: 'causal' or 'masked'.
-    split: what the splits keep apart: single 'rules', or 'classes' of rules
+    split_by: what the splits keep apart: single 'rules', or 'classes' of rules
       that are each other's mirror image or complement.
 
   Raises:
@@ -142,7 +142,7 @@ class Orbits:
   look_ahead: tuple[int, ...] = (1,)
   variant: str = 'o_s'
   layout: str = 'causal'
-  split: str = 'rules'
+  split_by: str = 'rules'
 
   def __post_init__(self):
     automata.check_lattice(self.width, self.radius)
@@ -154,7 +154,7 @@ class Orbits:
     if len(set(self.look_ahead)) < len(self.look_ahead):
       raise ValueError(f'look_ahead={self.look_ahead}: a value stands twice')
     for field, allowed in (
-      ('variant', VARIANTS), ('layout', LAYOUTS), ('split', SPLITS)
+      ('variant', VARIANTS), ('layout', LAYOUTS), ('split_by', SPLIT_BY)
     ):  # fmt: skip
       value = getattr(self, field)
       if value not in allowed:
@@ -178,7 +178,7 @@ class Orbits:
     return int(VOCAB_SIZE)
 
   @property
-  def block(self) -> int:
+  def row_tokens(self) -> int:
     """Tokens in a state with its separator."""
     return self.width + 1
 
@@ -196,7 +196,7 @@ class Orbits:
   def prompt_length(self) -> int:
     """Tokens up to the question's, GEN or SHIFT_k, and with it."""
     rows = self._rule_rows if self.variant == 'ro_s' else 0
-    return (rows + self.num_states) * self.block + 1
+    return (rows + self.num_states) * self.row_tokens + 1
 
   @property
   def asks_rule(self) -> bool:
@@ -204,18 +204,18 @@ class Orbits:
     return 'rule' in VARIANTS[self.variant]
 
   @property
-  def speaks(self) -> bool:
+  def generates(self) -> bool:
     """Whether the answer is spoken one token at a time, to its end."""
     return self.variant in ('cot', 'rule_cot')
 
   @property
   def _rule_rows(self) -> int:
-    return -(-(1 + automata.table_size(self.radius)) // self.block)
+    return -(-(1 + automata.table_size(self.radius)) // self.row_tokens)
 
   @functools.cached_property
   def _asked(self) -> np.ndarray:
     """What each position asks for, int [L + 1]; the last is the end's."""
-    rule = np.full(self._rule_rows * self.block, _NOTHING)
+    rule = np.full(self._rule_rows * self.row_tokens, _NOTHING)
     rule[1 : 1 + automata.table_size(self.radius)] = RULE_GROUP
     asked = [np.full(self.prompt_length - 1, _NOTHING)]
     for part in VARIANTS[self.variant]:
@@ -225,8 +225,8 @@ class Orbits:
       for k in range(1, max(self.look_ahead) + 1) if part == 'all' else [_ONE]:
         asked.append(np.array([_NOTHING] + [k] * self.width))
     asked = np.concatenate([*asked, [_NOTHING]])
-    if self.speaks:
-      # Who speaks has to say what stands between cells as well, and the end.
+    if self.generates:
+      # Who generates has to say what stands between cells as well, and the end.
       between = asked == _NOTHING
       between[: self.prompt_length] = False
       asked[between] = _STOP
@@ -250,7 +250,7 @@ class Orbits:
       radius=self.radius,
       steps=steps,
       split=split,
-      closed=self.split == 'classes',
+      closed=self.split_by == 'classes',
     )
     look_ahead = jax.random.choice(
       k_key, jnp.array(self.look_ahead, jnp.int32), (batch_size,)
@@ -281,7 +281,7 @@ class Orbits:
     shown = shown[:-1]
     inputs = full if (shown < 0).all() else jnp.where(shown < 0, full, shown)
     if self.causal:  # a logit predicts the next token
-      end = Token.EOS if self.speaks else Token.PAD
+      end = Token.EOS if self.generates else Token.PAD
       end = jnp.full((len(full), 1), end, jnp.int32)
       targets, asked = jnp.concatenate([full[:, 1:], end], axis=1), asked[1:]
     else:  # or the token in its place
@@ -337,7 +337,7 @@ class Orbits:
     """Rules with a separator in front, filled up to whole rows, as bytes."""
     B, size = rules.shape
     first = Token.RULE if self.variant == 'ro_s' else Token.SEP
-    fill = self._rule_rows * self.block - size - 1
+    fill = self._rule_rows * self.row_tokens - size - 1
     return jnp.concatenate(
       [
         jnp.full((B, 1), first, jnp.uint8),

@@ -20,7 +20,7 @@ from reasoning_depth.training import deep_supervision, experiment, state
 def num_stages(config: ml_collections.ConfigDict) -> int:
   """Stages of a config; one where it has no curriculum."""
   c = config.train.curriculum
-  return len(c['values']) if c.field else 1
+  return len(c.stages) if c.field else 1
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -40,24 +40,24 @@ def check(config: ml_collections.ConfigDict) -> None:
       f'config.train.curriculum.field={c.field!r}: allowed are fields of the '
       f'task that are numbers{near}'
     )
-  if not c['values']:
+  if not c.stages:
     raise ValueError(
-      'config.train.curriculum.values=(): a value for each stage'
+      'config.train.curriculum.stages=(): a value for each stage'
     )
-  last = _value(config, len(c['values']) - 1)
+  last = _value(config, len(c.stages) - 1)
   if last != fields[c.field]:
     raise ValueError(
-      f'config.train.curriculum.values={c["values"]}: the last stage must be '
+      f'config.train.curriculum.stages={c["values"]}: the last stage must be '
       f'the task, config.task.{c.field}={fields[c.field]}'
     )
-  if c.batch_multipliers and len(c.batch_multipliers) != len(c['values']):
+  if c.batch_multipliers and len(c.batch_multipliers) != len(c.stages):
     raise ValueError(
       f'config.train.curriculum.batch_multipliers={c.batch_multipliers}: one '
       f'for each of {len(c["values"])} stages, or ()'
     )
   stages = [
     experiment.build(_config_at(config, index))
-    for index in range(len(c['values']))
+    for index in range(len(c.stages))
   ]
   if deep_supervision.wanted(stages[0].model):
     shapes = {(s.config.train.batch_size, s.task.length) for s in stages}
@@ -93,7 +93,7 @@ def _config_at(
 def _value(config: ml_collections.ConfigDict, index: int) -> Any:
   """The field in a stage; a tuple field takes all values up to the stage's."""
   c = config.train.curriculum
-  value = c['values'][index]
+  value = c.stages[index]
   old = config.task[c.field]
   if not isinstance(old, tuple):
     return value

@@ -15,8 +15,9 @@ import optax
 
 from reasoning_depth.models import base as models_base
 from reasoning_depth.models import trm
+from reasoning_depth.scoring import losses
 from reasoning_depth.tasks import base
-from reasoning_depth.training import losses, state, step
+from reasoning_depth.training import state, step
 
 
 @flax.struct.dataclass

@@ -11,9 +11,9 @@ import optax
 from jax.sharding import Mesh
 
 from reasoning_depth import models, tasks
-from reasoning_depth.evaluation import rollout
-from reasoning_depth.models import sites
+from reasoning_depth.models import hooks
 from reasoning_depth.runtime import configuration, sharding
+from reasoning_depth.scoring import rollout
 from reasoning_depth.tasks import base
 from reasoning_depth.training import deep_supervision, grpo, optimizer
 
@@ -40,16 +40,17 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   model = _prefixed('config.model.', models.make, config.model, task)
   _check_depth(config, task)
   mesh = _prefixed('config.', sharding.make_mesh, config.mesh)
-  per_part = config.train.batch_size // config.train.accumulate
+  per_part = config.train.batch_size // config.train.gradient_accumulation
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
   rollout.check(task, config.eval.rollout)
-  _check_sites(config.analyze.sites)
-  if config.train.accumulate > 1 and (
+  _check_hooks(config.analyze.hooks)
+  if config.train.gradient_accumulation > 1 and (
     config.train.method == 'grpo' or deep_supervision.wanted(model)
   ):
     raise ValueError(
-      f'config.train.accumulate={config.train.accumulate}: must be 1 with '
+      f'config.train.gradient_accumulation='
+      f'{config.train.gradient_accumulation}: must be 1 with '
       'config.train.method=grpo or deep supervision'
     )
   if config.train.method == 'grpo':
@@ -68,11 +69,11 @@ def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
   return sample
 
 
-def _check_sites(names: str) -> None:
-  if set(filter(None, names.split(','))) - set(sites.NAMES):
+def _check_hooks(names: str) -> None:
+  if set(filter(None, names.split(','))) - set(hooks.NAMES):
     raise ValueError(
-      f'config.analyze.sites={configuration.shown(names)}: allowed are '
-      f'{", ".join(sites.NAMES)}, with commas between'
+      f'config.analyze.hooks={configuration.shown(names)}: allowed are '
+      f'{", ".join(hooks.NAMES)}, with commas between'
     )
 
 
@@ -83,7 +84,7 @@ def _check_depth(config: ml_collections.ConfigDict, task: base.Task) -> None:
     return
   steps = 0
   if model.name == 'looped' and model.recurrence.read_every:
-    steps = model.recurrence.mean
+    steps = model.recurrence.mean_loops
   elif model.name == 'trm':
     steps = model.recursion.supervision
   if not steps:

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from reasoning_depth.evaluation import generate
+from reasoning_depth.models import decoding
+from reasoning_depth.scoring import losses
 from reasoning_depth.tasks import base, orbits
-from reasoning_depth.training import losses, state, step
+from reasoning_depth.training import state, step
 
 REWARDS = ('token', 'exact')
 
@@ -138,7 +139,7 @@ def make_train_step(
   """
   settings = Settings(**config['grpo'])
   W, P = task.width, task.prompt_length
-  length = P + (settings.thinking + 1) * task.block
+  length = P + (settings.thinking + 1) * task.row_tokens
 
   def log_probs(params, tokens):
     logits = model.apply({'params': params}, tokens[:, :-1]).logits
@@ -151,7 +152,7 @@ def make_train_step(
     G = settings.generations
     prompts = jnp.repeat(batch.inputs[:, :P], G, axis=0)
     target = jnp.repeat(batch.inputs[:, P : P + W], G, axis=0)
-    tokens, _ = generate.generate(
+    tokens, _ = decoding.generate(
       model, old.params, prompts, length, key, settings.temperature
     )
     answer = orbits.last_answer(tokens, P, W)

@@ -10,23 +10,23 @@ import jax
 import ml_collections
 from clu import parameter_overview
 
-from reasoning_depth.evaluation import evaluate, long_answers, rollout
+from reasoning_depth import errors
 from reasoning_depth.runtime import (
   checkpoint,
-  ending,
   preemption,
   progress,
   sharding,
   writer,
 )
+from reasoning_depth.scoring import evaluate, long_text, rollout
 from reasoning_depth.tasks import base
 from reasoning_depth.training import (
   curriculum,
   deep_supervision,
   divergence,
   experiment,
-  feed,
   grpo,
+  prefetch,
   reporting,
   resume,
   state,
@@ -50,8 +50,8 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
     ValueError: where the folder is not this run's; nothing is written then.
     reporting.Diverged: at a step with a loss or gradient that is not finite;
       the state before it is kept for `replay`.
-    ending.Stopped: after a signal; the state is saved.
-    ending.NotSaved: where the last state could not be written.
+    errors.Stopped: after a signal; the state is saved.
+    errors.NotSaved: where the last state could not be written.
   """
   curriculum.check(exp.config)
   with preemption.Watch(exp.config.checkpoint.grace) as watch:
@@ -143,7 +143,7 @@ class _Run:
     """Saves on a signal."""
     self._reported(current, self._report.flush)
     self._save_for_good(current)
-    raise ending.Stopped(
+    raise errors.Stopped(
       f'stopped by a signal, saved at step {at}; the same command goes on'
     )
 
@@ -155,7 +155,7 @@ class _Run:
       if self._checkpoints.wait() == at:
         return
       time.sleep(seconds)
-    raise ending.NotSaved(f'step {at} could not be saved')
+    raise errors.NotSaved(f'step {at} could not be saved')
 
 
 def _keep(config: ml_collections.ConfigDict) -> checkpoint.Keep:
@@ -179,7 +179,7 @@ class _Stage:
     show.batch_size = exp.config.train.batch_size
     length = exp.config.train.steps_per_dispatch
     self._dispatch = compile_dispatch(exp, current, length)
-    self._feed = feed.Feed(exp, length)
+    self._feed = prefetch.Feed(exp, length)
     parameters = parameter_overview.count_parameters(current.params)
     name = ''
     if curriculum.num_stages(exp.config) > 1:
@@ -213,7 +213,7 @@ class _Stage:
     """Scores of the validation samples; by generation after GRPO."""
     evaluator = self._evaluator
     grpo_ = self._whole.config.train.method == 'grpo'
-    run = evaluator.run_spoken if grpo_ else evaluator.run
+    run = evaluator.run_generated if grpo_ else evaluator.run
     return run(current.best_params, self._validation).summary()
 
   def is_over(self, end: int, summary: dict[str, Any]) -> bool:
@@ -240,7 +240,7 @@ def compile_dispatch(
   """Compiles so many steps of training as one computation.
 
   What comes back takes a state of these shapes and shardings, and what
-  `feed.given` gives, and can never compile again.
+  `prefetch.given` gives, and can never compile again.
   """
   dispatch = step.make_dispatch(
     _train_step(exp),
@@ -248,7 +248,7 @@ def compile_dispatch(
     state.data_key(exp.config.seed),
     num_steps,
   )
-  given = feed.shapes(exp, num_steps)
+  given = prefetch.shapes(exp, num_steps)
   where = jax.tree.map(lambda x: x.sharding, (current, *given))
   with jax.set_mesh(exp.mesh):
     jitted = jax.jit(
@@ -316,13 +316,13 @@ def _test(
 ) -> evaluate.Result:
   """Answers of a state on the test split."""
   params, count = current.best_params, exp.config.eval.test_samples
-  if long_answers.can(exp.task, exp.model):
-    reader = long_answers.Reader(exp.model, exp.task, exp.config, exp.mesh)
+  if long_text.can(exp.task, exp.model):
+    reader = long_text.Reader(exp.model, exp.task, exp.config, exp.mesh)
     return reader.run(params, key, 'test', count)
   samples = evaluate.held_out(
     exp.task, key, 'test', count, with_ceiling=exp.config.eval.ceiling
   )
-  speaks = getattr(exp.task, 'speaks', False)
-  speaks |= exp.config.train.method == 'grpo'
-  run = evaluator.run_spoken if speaks else evaluator.run
+  generates = getattr(exp.task, 'generates', False)
+  generates |= exp.config.train.method == 'grpo'
+  run = evaluator.run_generated if generates else evaluator.run
   return run(params, samples)

@@ -67,7 +67,7 @@ def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
   )
 
 
-def _fields(config: layers.Backbone) -> dict[str, Any]:
+def _fields(config: layers.TransformerConfig) -> dict[str, Any]:
   """Fields of a backbone by dotted name."""
   found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
   rotary = dataclasses.asdict(found.pop('rotary'))

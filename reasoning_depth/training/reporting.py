@@ -5,11 +5,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from reasoning_depth.runtime import ending, progress, writer
+from reasoning_depth import errors
+from reasoning_depth.runtime import progress, writer
 from reasoning_depth.training import experiment, optimizer, step
 
 
-class Diverged(ending.Ending):
+class Diverged(errors.Ending):
   """Loss or gradient was not finite; the update was not made.
 
   Attributes:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from reasoning_depth.scoring import losses
 from reasoning_depth.tasks import base
-from reasoning_depth.training import losses, state
+from reasoning_depth.training import state
 
 # Child of a step's key that the model draws from; tasks take the low ones.
 DRAWS = 2**31
@@ -66,7 +67,7 @@ def gradients(
       parts, one after another, to save memory; the gradient is that of the
       whole batch.
   """
-  num_parts = config['accumulate']
+  num_parts = config['gradient_accumulation']
 
   def loss(params, part):
     output = model.apply(

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from launch import sweep
-from reasoning_depth.report import depth
+from reasoning_depth.report import depth_score
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -118,5 +118,5 @@ def test_flags_for_main_come_last(tmp_path):
 
 
 def test_depth_score_by_hand():
-  row = depth.Depth({1: 0.9, 2: 0.5, 3: 0.25, 4: 0.125}, 1)
+  row = depth_score.Depth({1: 0.9, 2: 0.5, 3: 0.25, 4: 0.125}, 1)
   assert row.score == 1.875

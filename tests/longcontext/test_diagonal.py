@@ -17,7 +17,7 @@ MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4)
 
 def build(num_layers, num_segments, stride=SEGMENT, **fields):
   """A model, weights that use the memory, and tokens."""
-  backbone = layers.Backbone(
+  backbone = layers.TransformerConfig(
     num_layers=num_layers, width=8, num_heads=2, mlp_width=16,
     dtype=fields.pop('dtype', jnp.float32),
   )  # fmt: skip

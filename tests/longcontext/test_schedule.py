@@ -9,7 +9,9 @@ from reasoning_depth.longcontext import schedule
 from reasoning_depth.models import armt, layers, memory
 
 MODEL = armt.ARMT(
-  config=layers.Backbone(num_layers=2, width=8, num_heads=2, mlp_width=16),
+  config=layers.TransformerConfig(
+    num_layers=2, width=8, num_heads=2, mlp_width=16
+  ),
   memory=memory.MemoryConfig(num_tokens=2, key_width=4),
   vocab_size=7, causal=True, segment_length=4, stride=4,
 )  # fmt: skip

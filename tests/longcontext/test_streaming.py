@@ -12,7 +12,9 @@ from reasoning_depth.longcontext import diagonal, streaming
 from reasoning_depth.models import armt, layers, memory, rmt
 
 B, SEGMENT, V, LENGTH = 2, 4, 7, 16
-BACKBONE = layers.Backbone(num_layers=2, width=8, num_heads=2, mlp_width=16)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=8, num_heads=2, mlp_width=16
+)
 MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4)
 
 

@@ -7,16 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import (
-  armt,
-  layers,
-  memory,
-  segments,
-  transformer,
-)
+from reasoning_depth.models import armt, layers, memory, transformer, windows
 
 B, SEGMENT, V = 2, 4, 7
-BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=16, num_heads=2, mlp_width=32
+)
 MEMORY = memory.MemoryConfig(num_tokens=3, key_width=4)
 
 
@@ -174,5 +170,5 @@ def test_bfloat16_keeps_the_memory_in_float32():
 
 def test_segments_that_do_not_cover_the_sequence_are_refused():
   with pytest.raises(ValueError, match='4 tokens every 3 do not cover'):
-    segments.starts(12, 4, 3)
-  assert segments.starts(10, 4, 3).tolist() == [0, 3, 6]
+    windows.starts(12, 4, 3)
+  assert windows.starts(10, 4, 3).tolist() == [0, 3, 6]

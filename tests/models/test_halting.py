@@ -163,7 +163,9 @@ def test_agrees_with_the_public_code(case):
 
 
 B, L, V = 2, 6, 5
-BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=16, num_heads=2, mlp_width=32
+)
 TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
 BLOCK = functools.partial(layers.Block, BACKBONE, True)
 

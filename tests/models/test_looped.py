@@ -8,7 +8,9 @@ import pytest
 from reasoning_depth.models import layers, looped, transformer
 
 B, L, V = 2, 6, 5
-BACKBONE = layers.Backbone(num_layers=1, width=16, num_heads=2, mlp_width=32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=1, width=16, num_heads=2, mlp_width=32
+)
 BLOCK = functools.partial(layers.Block, BACKBONE, True)
 TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
 
@@ -79,7 +81,7 @@ def test_loops_are_the_definition(fields):
   last, _ = build(**fields)
   ours = apply(last, variables).logits
   np.testing.assert_allclose(
-    ours, expected[last.recurrence.mean - 1], atol=2e-5
+    ours, expected[last.recurrence.mean_loops - 1], atol=2e-5
   )
 
 
@@ -137,12 +139,12 @@ def test_memory_stops_growing_where_the_gradient_stops():
 
 @pytest.mark.parametrize('draw', ['poisson', 'log_normal'])
 def test_loops_are_drawn_in_training_only(draw):
-  config = looped.Recurrence(draw=draw, mean=4, least=2, most=8)
+  config = looped.Recurrence(draw=draw, mean_loops=4, min_loops=2, max_loops=8)
   keys = jax.random.split(jax.random.key(0), 2000)
   loops = jax.vmap(functools.partial(looped.draw_loops, config))(keys)
   assert (int(loops.min()), int(loops.max())) == (2, 8)
   assert 3.5 < loops.mean() < 4.5
-  model, variables = build(draw=draw, least=1, most=6, truncate=2)
+  model, variables = build(draw=draw, min_loops=1, max_loops=6, truncate=2)
   fixed = apply(model, variables)
   assert float(fixed.executed) == 4
   train = jax.jit(
@@ -166,7 +168,10 @@ def test_loops_are_drawn_in_training_only(draw):
   [
     ({'inject': 'mul'}, 'recurrence.inject='),
     ({'draw': 'uniform'}, 'recurrence.draw='),
-    ({'mean': 9}, 'recurrence.mean=9: must be from .*least=1.*most=8'),
+    (
+      {'mean_loops': 9},
+      'recurrence.mean_loops=9: must be from .*min_loops=1.*max_loops=8',
+    ),
     ({'inject': 'none'}, 'recurrence.inject=none.*initial=embedding'),
     ({'read_every': True, 'draw': 'poisson'}, 'recurrence.read_every=True'),
   ],

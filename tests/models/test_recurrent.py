@@ -11,7 +11,9 @@ import pytest
 from reasoning_depth.models import attention, layers, lstm, mamba, transformer
 
 B, L, D, V = 2, 9, 16, 7
-BACKBONE = layers.Backbone(num_layers=2, width=D, num_heads=2, mlp_width=32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=D, num_heads=2, mlp_width=32
+)
 LAYERS = {
   'transformer': functools.partial(layers.Block, BACKBONE, True),
   'lstm': functools.partial(lstm.LSTMLayer, BACKBONE),
@@ -114,7 +116,7 @@ def test_selective_scan_by_hand():
   ],
 )  # fmt: skip
 def test_decoding_in_pieces_is_the_whole_sequence(name, positions, groups):
-  backbone = layers.Backbone(
+  backbone = layers.TransformerConfig(
     2, D, 4, 32, positions, 1.0, row=4, max_length=L, num_kv_heads=groups,
     rotary=attention.Rotary(100.0, 'llama3', 4.0, length=8),
   )  # fmt: skip

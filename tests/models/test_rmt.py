@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import layers, rmt, segments, transformer
+from reasoning_depth.models import layers, rmt, transformer, windows
 
 B, SEGMENT, M, V = 2, 4, 3, 7
-BACKBONE = layers.Backbone(num_layers=2, width=16, num_heads=2, mlp_width=32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=16, num_heads=2, mlp_width=32
+)
 BLOCK = functools.partial(layers.Block, BACKBONE, True)
 
 
@@ -28,7 +30,7 @@ def test_scan_over_segments_is_a_loop():
     params = variables['params']
     memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
     parts = []
-    for tokens_here in segments.split(tokens, SEGMENT, stride):
+    for tokens_here in windows.split(tokens, SEGMENT, stride):
       x = params['embedding']['tokens']['embedding'][tokens_here]
       x = jnp.concatenate([memory, x, memory], axis=1)
       x, _, _ = transformer.Stack(BACKBONE, BLOCK).apply(
@@ -40,7 +42,7 @@ def test_scan_over_segments_is_a_loop():
       ).reshape(x.shape)
       memory = x[:, -M:]
       parts.append(x[:, M:-M] @ params['read_out']['logits']['kernel'])
-    theirs = segments.join(jnp.stack(parts), stride)
+    theirs = windows.join(jnp.stack(parts), stride)
     ours = jax.jit(model.apply)(variables, tokens).logits
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

@@ -10,7 +10,9 @@ import pytest
 from reasoning_depth.models import attention, layers, transformer
 
 B, L, V = 2, 12, 7
-SMALL = layers.Backbone(num_layers=3, width=16, num_heads=2, mlp_width=32)
+SMALL = layers.TransformerConfig(
+  num_layers=3, width=16, num_heads=2, mlp_width=32
+)
 TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
 
 

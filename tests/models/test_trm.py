@@ -9,7 +9,7 @@ import pytest
 from reasoning_depth.models import layers, transformer, trm
 
 B, L, V = 2, 6, 5
-BACKBONE = layers.Backbone(
+BACKBONE = layers.TransformerConfig(
   num_layers=1, width=16, num_heads=2, mlp_width=32, norm='rms',
   norm_place='post', mlp='swiglu', parallel_residual=False,
 )  # fmt: skip

@@ -34,11 +34,11 @@ def lens(loops=3, layers=2):
 
 def patching():
   values = np.linspace(-1, 2, 2 * 3 * 2).reshape(2, 3, 2).tolist()
-  sites = [
-    {'site': 'mlp', 'places': ['row 0', 'row 1'], 'recovered': values},
-    {'site': 'input', 'places': ['row 0'], 'recovered': [[[1], [0.5], [0]]]},
+  hooks = [
+    {'hook': 'mlp', 'places': ['row 0', 'row 1'], 'recovered': values},
+    {'hook': 'input', 'places': ['row 0'], 'recovered': [[[1], [0.5], [0]]]},
   ]
-  pair = {'other': 'entity', 'num_pairs': 9, 'told_apart': 8, 'sites': sites}
+  pair = {'other': 'entity', 'num_pairs': 9, 'told_apart': 8, 'hooks': hooks}
   return {'pairs': [pair]}
 
 
@@ -69,7 +69,7 @@ def test_values_are_where_the_labels_say(tmp_path):
   drawn = panels(second)
   names = [('mlp', 'row 0'), ('', 'row 1'), ('input', 'row 0')]
   assert [p[:2] for p in drawn] == names
-  recovered = np.array(patching()['pairs'][0]['sites'][0]['recovered'])
+  recovered = np.array(patching()['pairs'][0]['hooks'][0]['recovered'])
   np.testing.assert_array_equal(drawn[1][2], recovered[1].T)
   written = {path.name for path in report.write(folder)}
   assert written == {'lens-logit-k=2.png', 'patching-entity.png'}
@@ -90,8 +90,8 @@ def test_layers_take_the_place_of_loops_where_there_are_none(tmp_path):
     ('patching', {'pairs': [{}]}, "no field 'other'"),
     (
       'patching',
-      {'pairs': [{**patching()['pairs'][0], 'sites': []}]},
-      'sites is empty',
+      {'pairs': [{**patching()['pairs'][0], 'hooks': []}]},
+      'hooks is empty',
     ),
   ],
 )

@@ -128,7 +128,10 @@ def test_bad_overrides_are_named(name, text, message):
     ({'model.memory.repeat_states': 2}, 'repeat_states=2'),
     ({'train.schedule': 'linaer'}, "did you mean 'linear'"),
     ({'train.num_steps': 15}, 'num_steps=15.*multiple of.*dispatch=10'),
-    ({'train.accumulate': 3}, 'batch_size=16.*multiple of.*accumulate=3'),
+    (
+      {'train.gradient_accumulation': 3},
+      'batch_size=16.*multiple of.*gradient_accumulation=3',
+    ),
     ({'train.ema': 1.5}, 'ema=1.5: must be below 1'),
     ({'eval.batch_size': 0}, 'eval.batch_size=0: must be at least 1'),
     ({'mesh.data': 64}, 'config.mesh.data=64.*there are 8 devices'),
@@ -164,10 +167,10 @@ def test_depth_steps_that_answer_must_be_read_out():
     ValueError, match='depth_loss=look_ahead.*read_every=True'
   ):
     experiment.build(c)
-  c.model.recurrence.update(read_every=True, draw='fixed', mean=3)
+  c.model.recurrence.update(read_every=True, draw='fixed', mean_loops=3)
   with pytest.raises(ValueError, match='read out at 3 .*look_ahead=.*4'):
     experiment.build(c)
-  c.model.recurrence.mean = 4
+  c.model.recurrence.mean_loops = 4
   experiment.build(c)
 
 
@@ -176,11 +179,15 @@ def test_depth_steps_that_answer_must_be_read_out():
   [
     ('groups', {'model.positions': 'lattice'}, 'positions=lattice: needs rows'),
     ('groups', {'model.positions': 'relative'}, 'positions=relative: needs'),
-    ('grpo', {'train.accumulate': 2}, 'accumulate=2: must be 1 with'),
+    (
+      'grpo',
+      {'train.gradient_accumulation': 2},
+      'gradient_accumulation=2: must be 1 with',
+    ),
     (
       'trm',
-      {'train.accumulate': 2, 'model.recursion.supervision': 2},
-      'accumulate=2: must be 1 with',
+      {'train.gradient_accumulation': 2, 'model.recursion.supervision': 2},
+      'gradient_accumulation=2: must be 1 with',
     ),
   ],
 )

@@ -56,7 +56,7 @@ def test_answers_follow_from_the_pairs_shown(seed, **fields):
   task = tasks.make({'name': 'association', **fields})
   batch = draw(task, seed)
   assert batch.inputs.shape == (4, task.length)
-  rows = draw(task, seed, split='test').inputs.reshape(4, -1, task.block)
+  rows = draw(task, seed, split='test').inputs.reshape(4, -1, task.row_tokens)
   assert rows.shape[1] == task.num_pairs + 1
   assert batch.group.tolist() == [task.num_pairs] * 4
   assert int(batch.inputs.max()) < task.vocab_size
@@ -154,7 +154,7 @@ def test_config_builds_at_every_stage(words):
   curriculum.check(c)
   exp = experiment.build(c)
   model, stages = exp.model, curriculum.num_stages(c)
-  assert model.segment_length == model.stride == exp.task.block
+  assert model.segment_length == model.stride == exp.task.row_tokens
   pairs = [curriculum.at_stage(exp, i).task.num_pairs for i in range(stages)]
   most = {'task=rewrite': 50, 'smoke': 2}.get(words, 200)
   of = config.CPU_STAGES if words == 'cpu' else config.STAGES
@@ -165,7 +165,7 @@ def test_the_default_has_about_half_a_million_parameters():
   c = config.get_config()
   c.mesh.data = 1
   exp = experiment.build(c)
-  tokens = np.zeros((1, 2 * exp.task.block), np.int32)
+  tokens = np.zeros((1, 2 * exp.task.row_tokens), np.int32)
   shapes = jax.eval_shape(exp.model.init, jax.random.key(0), tokens)
   count = sum(x.size for x in jax.tree.leaves(shapes))
   assert 450_000 < count < 550_000

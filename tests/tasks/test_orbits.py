@@ -50,7 +50,7 @@ def variant(name, layout='causal', look_ahead=(2,), group=None):
   ask = None if group is None else jnp.array([group])
   batch = task.tokens(RULES, STATES, jnp.array([look_ahead[-1]]), ask)
   assert batch.inputs.shape == (1, task.length)
-  assert task.length % task.block == 0
+  assert task.length % task.row_tokens == 0
   names = {0: '0', 1: '1', T.SEP: 's', T.GEN: 'g', T.MASK: '?', T.PAD: '.',
            T.RULE: 'r', T.EOS: 'e'}  # fmt: skip
   rows = [''.join(names[t] for t in x[0].tolist())
@@ -148,7 +148,9 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
   for i in range(4):
     answer = batch.targets[i][batch.weights[i] > 0]
     np.testing.assert_array_equal(answer, orbits_on[i, k[i]])
-    assert batch.inputs[i, task.num_states * task.block] == T.SHIFT_1 + k[i] - 1
+    assert (
+      batch.inputs[i, task.num_states * task.row_tokens] == T.SHIFT_1 + k[i] - 1
+    )
   # Nothing of the answer is shown where it is asked by masks.
   if not task.causal:
     assert np.all(batch.inputs[batch.weights > 0] == T.MASK)
@@ -167,7 +169,7 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
     ({'variant': 'o_o'}, 'layout=causal: variant=o_o needs layout=masked'),
     ({'variant': 'cot', 'layout': 'masked'}, 'layout=masked: .*layout=causal'),
     ({'num_states': 0}, 'num_states=0'),
-    ({'split': 'mirrors'}, "split='mirrors'"),
+    ({'split_by': 'mirrors'}, "split_by='mirrors'"),
     ({'name': 'orbit'}, "name='orbit': allowed are .*groups, orbits"),
   ],
 )

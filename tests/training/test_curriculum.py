@@ -105,9 +105,9 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
   [
     ({'field': 'look_ahed'}, "field='look_ahed'.*did you mean 'look_ahead'"),
     ({'field': 'layout'}, "field='layout'"),
-    ({'values': ()}, 'values=()'),
-    ({'values': (1, 2)}, 'the last stage must be the task.*(1, 2, 3)'),
-    ({'values': (0, 3)}, 'config.task.look_ahead=0'),
+    ({'stages': ()}, 'stages=()'),
+    ({'stages': (1, 2)}, 'the last stage must be the task.*(1, 2, 3)'),
+    ({'stages': (0, 3)}, 'config.task.look_ahead=0'),
     ({'batch_multipliers': (2, 1)}, r'batch_multipliers=\(2, 1\).*of 3 stages'),
   ],
 )

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from reasoning_depth import models
-from reasoning_depth.evaluation import baselines, evaluate
 from reasoning_depth.runtime import configuration
-from reasoning_depth.tasks import automata, orbits
+from reasoning_depth.scoring import evaluate
+from reasoning_depth.tasks import automata, baselines, orbits
 from reasoning_depth.training import optimizer, state, step
 
 STEPS, BATCH = 120, 32

@@ -8,7 +8,8 @@ import pytest
 
 from configs import transformer as transformer_config
 from reasoning_depth.models import base
-from reasoning_depth.training import experiment, losses, state, step
+from reasoning_depth.scoring import losses
+from reasoning_depth.training import experiment, state, step
 
 
 def tiny(**fields):
@@ -72,7 +73,9 @@ def test_accumulated_gradient_is_that_of_the_whole_batch():
   whole, parted = (
     jax.jit(
       functools.partial(
-        step.gradients, exp.model, config={**exp.config.train, 'accumulate': n}
+        step.gradients,
+        exp.model,
+        config={**exp.config.train, 'gradient_accumulation': n},
       )
     )(first.params, batch, KEY)
     for n in (1, 4)

@@ -1,0 +1,153 @@
+"""What a model computes on the way, seen and replaced; see `models.hooks`."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import traverse_util
+
+from reasoning_depth.models import base, hooks, rmt, segmented
+
+
+@dataclasses.dataclass(frozen=True)
+class Hook:
+  """Where a hook of a model is, and how large.
+
+  Attributes:
+    path: of modules, and its name.
+    lead: axes in front of [B, L, D] or of a memory: loops (or segments, or
+      recursions and cycles), then layers.
+    positions: L of the hook; 0 where it has none.
+  """
+
+  path: tuple[str, ...]
+  lead: tuple[int, ...]
+  positions: int
+
+  @property
+  def layers(self) -> int:
+    """Layers that have it; 1 where it is not in a layer."""
+    return self.lead[-1] if 'layers' in self.path else 1
+
+  @property
+  def loops(self) -> int:
+    """Loops, segments, or cycles of all recursions."""
+    return math.prod(self.lead) // self.layers
+
+  def mask(
+    self,
+    layer: int | None = None,
+    loop: int | None = None,
+    position: int | None = None,
+  ) -> np.ndarray:
+    """Where an index is, bool [*lead, L]; None for all. See `replaced`.
+
+    Raises:
+      ValueError: for an index that the hook does not have.
+    """
+    size = {
+      'layer': self.layers, 'loop': self.loops, 'position': self.positions,
+    }  # fmt: skip
+    index = {'layer': layer, 'loop': loop, 'position': position}
+    for axis, i in index.items():
+      if i is not None and not 0 <= i < size[axis]:
+        allowed = f'0 to {size[axis] - 1}' if size[axis] else 'none'
+        raise ValueError(
+          f'{axis}={i}: hook {self.path[-1]} has {allowed} there'
+        )
+    mask = np.zeros((self.loops, self.layers, max(self.positions, 1)), bool)
+    every = slice(None)
+    mask[tuple(every if i is None else i for i in (loop, layer, position))] = 1
+    return self.fold(mask)
+
+  def fold(self, mask: Any) -> Any:
+    """A mask [loops, layers, L, or 1 without positions] in the hook's axes."""
+    last = (self.positions,) if self.positions else ()
+    return mask.reshape(*self.lead, *last)
+
+
+def find(
+  model: nn.Module, params: Any, tokens: jax.Array, depth: int | None = None
+) -> dict[str, Hook]:
+  """The hooks of a model that reads tokens [B, L], by name."""
+  _, seen = jax.eval_shape(
+    lambda p, t: _see(model, p, t, depth), params, tokens
+  )
+  found = {}
+  for path, held in seen.items():
+    one = min(jax.tree.leaves(held), key=lambda x: len(x.shape)).shape
+    positions = one[-2] if isinstance(held, jax.ShapeDtypeStruct) else 0
+    found[path[-1]] = Hook(path, one[:-3], positions)
+  return found
+
+
+def own_tokens(model: nn.Module, positions: int) -> slice:
+  """Which positions of a hook are tokens, and not memory around a segment."""
+  if not isinstance(model, segmented.SegmentModel):
+    return slice(0, positions)
+  around = positions - model.segment_length
+  front = around // 2 if isinstance(model, rmt.RMT) else 0
+  return slice(front, front + model.segment_length)
+
+
+def choose(found: Mapping[str, Hook], names: str) -> dict[str, Hook]:
+  """Sites by names with commas between; '' for all.
+
+  Raises:
+    ValueError: for a hook that the model does not have.
+  """
+  for name in filter(None, names.split(',')):
+    if name not in found:
+      raise ValueError(
+        f'hooks={names}: no hook {name!r}; this model has {", ".join(found)}'
+      )
+  return {n: found[n] for n in names.split(',')} if names else dict(found)
+
+
+def see(
+  model: nn.Module, params: Any, tokens: jax.Array, depth: int | None = None
+) -> tuple[base.Output, dict[str, Any]]:
+  """The output for tokens [B, L], and what each hook held, by name."""
+  output, seen = _see(model, params, tokens, depth)
+  return output, {path[-1]: held for path, held in seen.items()}
+
+
+def _see(model, params, tokens, depth):
+  output, state = model.apply(
+    {'params': params}, tokens, depth=depth, mutable=[hooks.SEEN]
+  )
+  return output, traverse_util.flatten_dict(state.get(hooks.SEEN, {}))
+
+
+def replaced(
+  model: nn.Module,
+  params: Any,
+  tokens: jax.Array,
+  found: Mapping[str, Hook],
+  masks: Mapping[str, jax.Array],
+  values: Mapping[str, Any],
+  depth: int | None = None,
+) -> base.Output:
+  """The output for tokens [B, L] with some activations replaced.
+
+  Args:
+    model: the model.
+    params: its parameters.
+    tokens: the sequence.
+    found: its hooks, by name.
+    masks: where to replace, by name of the hook; from `Hook.mask`.
+    values: by what, as `see` gives it.
+    depth: as in the model.
+  """
+  patches = {
+    found[name].path: hooks.Patch(jax.numpy.asarray(mask), values[name])
+    for name, mask in masks.items()
+  }
+  patches = traverse_util.unflatten_dict(patches)
+  return model.apply(
+    {'params': params, hooks.PATCHES: patches}, tokens, depth=depth
+  )

@@ -1,0 +1,193 @@
+"""Early exit: a sample gets no more depth steps once a rule says stop.
+
+Steps are run in a `while_loop`. Samples that have stopped are frozen by a mask,
+which alone saves nothing before all have stopped; so once half of them have,
+those that go on are moved together into a bucket of half the size, and again.
+The loop over buckets is the host's; each size is compiled once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reasoning_depth.analysis import exits
+from reasoning_depth.models import base as models_base
+from reasoning_depth.scoring import losses
+
+_HALVINGS = 4
+
+
+@flax.struct.dataclass
+class _Carry:
+  """Samples in a bucket.
+
+  Attributes:
+    state: of the model; of samples that have stopped, as it was then.
+    before: what the rule keeps of the last step.
+    asked: bool [B, L], answer positions.
+    steps: int32 [B], that a sample has taken.
+    done: bool [B], whether it has stopped.
+  """
+
+  state: models_base.StepState
+  before: exits.Before
+  asked: jax.Array
+  steps: jax.Array
+  done: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What B samples were answered, on the host.
+
+  Attributes:
+    tokens: int32 [B, L], the most likely ones where a sample stopped.
+    steps: int32 [B], depth steps that it took.
+    executed: depth steps run per sample, with those of frozen and padding
+      samples; at least the mean of `steps`.
+  """
+
+  tokens: np.ndarray
+  steps: np.ndarray
+  executed: float
+
+
+def halved(size: int) -> tuple[int, ...]:
+  """Bucket sizes for a batch: the whole, and halves of it a few times."""
+  return tuple(
+    sorted({-(-size // 2**i) for i in range(_HALVINGS + 1)}, reverse=True)
+  )
+
+
+def read(
+  model: nn.Module, params: Any, state: models_base.StepState, kind: str
+) -> tuple[jax.Array, exits.Step]:
+  """Logits [B, L, V] of a state, and what exit rules see of it.
+
+  Args:
+    model: a stepwise one.
+    params: its parameters.
+    state: after a step.
+    kind: `config.train.loss`, which says what the probabilities are.
+  """
+  logits, halt = model.apply({'params': params}, state, method='read')
+  log_p = jax.nn.log_softmax(losses.for_softmax(logits, kind))
+  return logits, exits.Step(log_p, latent(state), halt)
+
+
+def latent(state: models_base.StepState) -> jax.Array:
+  """All that a step changes, side by side: [B, L, D]."""
+  return jnp.concatenate(jax.tree.leaves(state.latent), axis=-1)
+
+
+class EarlyExit:
+  """A stepwise model that stops by rules.
+
+  It is compiled once for each rule and bucket size, whatever the thresholds.
+  """
+
+  def __init__(self, model: nn.Module, most: int, kind: str):
+    """Prepares; nothing is compiled before the first call.
+
+    Args:
+      model: a stepwise one.
+      most: steps at which every sample stops.
+      kind: `config.train.loss`.
+    """
+    self._model, self._most, self._kind = model, most, kind
+    self._first = jax.jit(self._begin)
+    self._go_on = jax.jit(self._run)
+    self._take = jax.jit(
+      lambda carry, chosen: jax.tree.map(lambda x: x[chosen], carry)
+    )
+    self._tokens = jax.jit(self._read_tokens)
+
+  def __call__(
+    self,
+    params: Any,
+    inputs: jax.Array,
+    asked: jax.Array,
+    rule: exits.Rule,
+    buckets: Sequence[int],
+  ) -> Answer:
+    """Answers a batch.
+
+    Args:
+      params: of the model.
+      inputs: int32 [B, L].
+      asked: bool [B, L], answer positions.
+      rule: when a sample stops.
+      buckets: sizes in descending order, from B; (B,) only masks.
+    """
+    B, L = inputs.shape
+    tokens, steps = np.zeros((B, L), np.int32), np.zeros(B, np.int32)
+    carry, n, executed = self._first(params, inputs, asked, rule), 0, 0
+    index = np.arange(B)  # of the samples in the bucket
+    while True:
+      fewer = max((b for b in buckets if b < len(index)), default=0)
+      carry, at = self._go_on(params, carry, rule, n, fewer)
+      found, taken, done, at = jax.device_get(
+        (self._tokens(params, carry.state), carry.steps, carry.done, at)
+      )
+      executed, n = executed + len(index) * (int(at) - n), int(at)
+      tokens[index[done]], steps[index[done]] = found[done], taken[done]
+      going = int((~done).sum())
+      if not going:
+        return Answer(tokens, steps, executed / B)
+      size = min(b for b in buckets if b >= going)
+      # Those that go on come first; the others fill the bucket up.
+      chosen = np.argsort(done, kind='stable')[:size]
+      carry, index = self._take(carry, chosen), index[chosen]
+
+  def _begin(self, params, inputs, asked, rule):
+    state = self._model.apply({'params': params}, inputs, method='begin')
+    _, step = jax.eval_shape(lambda s: self._read(params, s), state)
+    B = len(inputs)
+    return _Carry(
+      state=state,
+      before=exits.nothing_before(step, rule.name),
+      asked=asked,
+      steps=jnp.zeros(B, jnp.int32),
+      done=jnp.zeros(B, bool),
+    )
+
+  def _run(self, params, carry, rule, n, fewer):
+    """Steps until at most `fewer` samples go on; returns their number too."""
+
+    def goes_on(loop):
+      carry, n = loop
+      return (n < self._most) & (jnp.sum(~carry.done) > fewer)
+
+    def body(loop):
+      carry, n = loop
+      return self._one_step(params, carry, rule, n), n + 1
+
+    return jax.lax.while_loop(goes_on, body, (carry, jnp.int32(n)))
+
+  def _one_step(self, params, carry, rule, n):
+    old = carry.state
+    new = self._model.apply({'params': params}, old, n, method='again')
+    signals, before = exits.measure(
+      self._read(params, new)[1], carry.before, latent(old), carry.asked, n
+    )
+    stop = exits.stops(rule, signals) | (n + 1 == self._most)
+    frozen = carry.done[:, None, None]
+    return _Carry(
+      state=jax.tree.map(lambda o, x: jnp.where(frozen, o, x), old, new),
+      before=before,
+      asked=carry.asked,
+      steps=jnp.where(carry.done, carry.steps, n + 1),
+      done=carry.done | stop,
+    )
+
+  def _read(self, params, state):
+    return read(self._model, params, state, self._kind)
+
+  def _read_tokens(self, params, state):
+    return self._read(params, state)[0].argmax(-1).astype(jnp.int32)

@@ -1,0 +1,199 @@
+"""Decoding token by token, greedy or sampled, with what a model remembers.
+
+What is kept between tokens depends on the model: keys and values (transformer),
+a recurrent state (LSTM, Mamba), or the memory and the tokens of the segment
+that is being read (RMT, ARMT). Models that repeat layers keep the tokens alone
+and read them all again. Every function is pure and can be jitted.
+"""
+
+from typing import Any, Protocol
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from reasoning_depth.models import segmented, transformer, windows
+
+
+class Decoder(Protocol):
+  """How a model is run step by step."""
+
+  def prefill(
+    self, params: Any, prompt: jax.Array, length: int
+  ) -> tuple[jax.Array, Any]:
+    """Reads a prompt [B, P] of a sequence of which `length` tokens are read.
+
+    Returns:
+      logits [B, V] of the prompt's last token, and a state.
+    """
+    ...
+
+  def step(
+    self, params: Any, token: jax.Array, state: Any
+  ) -> tuple[jax.Array, Any]:
+    """Reads one more token [B]; logits [B, V] and the state moved on."""
+    ...
+
+
+def decoder(model: nn.Module) -> Decoder:
+  """The decoder that fits a causal model."""
+  if isinstance(model, segmented.SegmentModel):
+    return _Segments(model)
+  if isinstance(model, transformer.Transformer) and (
+    model.adaptive.kind == 'none'
+  ):
+    return _States(model)
+  return _Again(model)
+
+
+def generate(
+  model: nn.Module,
+  params: Any,
+  prompt: jax.Array,
+  length: int,
+  key: jax.Array | None = None,
+  temperature: float = 0.0,
+) -> tuple[jax.Array, jax.Array]:
+  """Goes on from prompts.
+
+  Args:
+    model: a causal model.
+    params: its parameters.
+    prompt: int32 [B, P].
+    length: tokens in the sequence that comes back, more than P.
+    key: for sampling; not needed where the temperature is 0.
+    temperature: of the softmax that tokens are drawn from; 0 takes the most
+      likely token.
+
+  Returns:
+    int32 [B, length] tokens, the prompt first, and float32 [B, length - P] log
+    probabilities of the new ones, at temperature 1.
+  """
+  run = decoder(model)
+  P = prompt.shape[1]
+  if key is None:
+    key = jax.random.key(0)
+
+  def choose(logits, key):
+    token = logits.argmax(-1)
+    if temperature:
+      token = jax.random.categorical(key, logits / temperature)
+    chosen = token[:, None]
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), chosen, -1)[:, 0]
+    return token.astype(jnp.int32), log_p
+
+  def step(carry, key):
+    logits, state = carry
+    token, log_p = choose(logits, key)
+    return run.step(params, token, state), (token, log_p)
+
+  first = run.prefill(params, prompt, length - 1)  # the last is not read
+  keys = jax.random.split(key, length - P)
+  carry, (tokens, log_ps) = jax.lax.scan(step, first, keys[:-1])
+  token, log_p = choose(carry[0], keys[-1])  # nothing is read after the last
+  tokens = jnp.concatenate([prompt, tokens.T, token[:, None]], axis=1)
+  return tokens, jnp.concatenate([log_ps.T, log_p[:, None]], axis=1)
+
+
+class _States:
+  """Models of one stack: a state for each layer."""
+
+  def __init__(self, model: transformer.Transformer):
+    self._model = model
+
+  def prefill(self, params, prompt, length):
+    state = self._model.init_state(prompt.shape[0], length)
+    logits, state = self._decode(params, prompt, state)
+    return logits[:, -1], state
+
+  def step(self, params, token, state):
+    logits, state = self._decode(params, token[:, None], state)
+    return logits[:, 0], state
+
+  def _decode(self, params, tokens, state):
+    return self._model.apply({'params': params}, tokens, state, method='decode')
+
+
+@flax.struct.dataclass
+class _Reading:
+  """A segment that is being read.
+
+  Attributes:
+    memory: before it.
+    tokens: int32 [B, segment_length]; what is not known yet is 0.
+    filled: int32, tokens known.
+  """
+
+  memory: Any
+  tokens: jax.Array
+  filled: jax.Array
+
+
+class _Segments:
+  """Models with a memory: it moves on when a segment is full."""
+
+  def __init__(self, model: segmented.SegmentModel):
+    self._model = model
+
+  def prefill(self, params, prompt, length):
+    del length
+    m, (B, P) = self._model, prompt.shape
+    memory, start = None, 0
+    if P > m.segment_length:
+      # Segments with a token after them are done with.
+      count = (P - 1 - m.segment_length) // m.stride + 1
+      start = count * m.stride
+      done = prompt[:, : start - m.stride + m.segment_length]
+      parts = windows.split(done, m.segment_length, m.stride)
+      _, memory, _ = self._read(params, parts, None, 0)
+    rest = prompt[:, start:]
+    filled = rest.shape[1]
+    tokens = jnp.zeros((B, m.segment_length), jnp.int32)
+    tokens = tokens.at[:, :filled].set(rest)
+    before, after, logits = self._read(params, tokens[None], memory, filled - 1)
+    state = _Reading(before, tokens, jnp.int32(filled))
+    return logits, self._move_on(state, after)
+
+  def step(self, params, token, state):
+    tokens = state.tokens.at[:, state.filled].set(token)
+    _, after, logits = self._read(
+      params, tokens[None], state.memory, state.filled
+    )
+    state = _Reading(state.memory, tokens, state.filled + 1)
+    return logits, self._move_on(state, after)
+
+  def _read(self, params, parts, memory, position):
+    return self._model.apply(
+      {'params': params}, parts, memory, position, method='read_segments'
+    )
+
+  def _move_on(self, state, after):
+    """The state, or that of the next segment where this one is full."""
+    m = self._model
+    repeated = m.segment_length - m.stride
+    full = state.filled == m.segment_length
+    shown = jnp.zeros_like(state.tokens)
+    shown = shown.at[:, :repeated].set(state.tokens[:, m.stride :])
+    fresh = _Reading(after, shown, jnp.int32(repeated))
+    return jax.tree.map(lambda a, b: jnp.where(full, a, b), fresh, state)
+
+
+class _Again:
+  """Any causal model: all tokens are read again at every step."""
+
+  def __init__(self, model: nn.Module):
+    self._model = model
+
+  def prefill(self, params, prompt, length):
+    B, P = prompt.shape
+    tokens = jnp.zeros((B, length), jnp.int32).at[:, :P].set(prompt)
+    return self._logits(params, tokens, P - 1), (tokens, jnp.int32(P))
+
+  def step(self, params, token, state):
+    tokens, filled = state
+    tokens = tokens.at[:, filled].set(token)
+    return self._logits(params, tokens, filled), (tokens, filled + 1)
+
+  def _logits(self, params, tokens, position):
+    return self._model.apply({'params': params}, tokens).logits[:, position]

@@ -1,0 +1,176 @@
+"""Batches of the host: fed to the devices, ahead, and the same on any."""
+
+import shutil
+import threading
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import babilong as babilong_config
+from configs import grpo as grpo_config
+from configs import trm as trm_config
+from reasoning_depth import modes
+from reasoning_depth.tasks import babilong
+from reasoning_depth.training import (
+  experiment,
+  loop,
+  prefetch,
+  reporting,
+  resume,
+)
+
+
+def small(devices=1, **fields):
+  c = babilong_config.get_config('smoke')
+  c.mesh.data = devices
+  c.task.update(question='qa4', length=80)
+  c.model.update(num_layers=1, width=8, mlp_width=8)
+  c.model.memory.update(segment_states=40, unroll=1)
+  c.train.update(
+    num_steps=8, steps_per_dispatch=2, batch_size=8, warmup_steps=2, ema=0.9
+  )
+  c.train.curriculum.update(values=(40, 80), most_steps=4)
+  c.train.update(fields)
+  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=8)
+  c.checkpoint.update(every=2, keep=9)
+  return experiment.build(c)
+
+
+def newest(exp, folder):
+  return jax.device_get(resume.restore(exp, folder))
+
+
+def threads():
+  return [t for t in threading.enumerate() if t.name.startswith('batches')]
+
+
+def test_a_run_and_the_same_run_resumed(tmp_path):
+  exp, folder = small(), tmp_path / 'run'
+  summary = loop.train(exp, folder)
+  assert summary['group_name'] == 'length'
+  assert [g['group'] for g in summary['groups']] == [80]
+  final = newest(exp, folder)
+  assert (int(final.stage), int(final.stage_start)) == (1, 4)
+  # As if killed within a stage, and where stages meet.
+  for lost in ((8,), (6,), (4,)):
+    for step in range(min(lost), 10, 2):
+      shutil.rmtree(folder / 'checkpoints' / str(step))
+    assert loop.train(exp, folder) == summary
+    chex.assert_trees_all_equal(newest(exp, folder), final)
+  assert not threads()
+
+
+def test_chunks_are_the_batches_of_the_task():
+  exp = small(devices=4)
+  (chunk,) = prefetch.given(exp, 6, 2)
+  assert int(chunk.first) == 6
+  rows = chunk.batches.inputs.sharding.shard_shape(chunk.batches.inputs.shape)
+  assert rows == (2, 2, 80)
+  for i in range(2):
+    chex.assert_trees_all_equal(
+      jax.tree.map(lambda x, i=i: np.asarray(x[i]), chunk.batches),
+      exp.task.host_sample(exp.config.seed, 6 + i, 8),
+    )
+  (shapes,) = prefetch.shapes(exp, 2)
+  chex.assert_trees_all_equal_shapes_and_dtypes(chunk, shapes)
+
+
+def test_any_number_of_devices_gets_the_same():
+  (one,), (many,) = (prefetch.given(small(n), 3, 2) for n in (1, 8))
+  chex.assert_trees_all_equal(jax.device_get(one), jax.device_get(many))
+
+
+def test_one_chunk_is_made_ahead_and_none_after_the_last(monkeypatch):
+  exp, asked = small(), []
+  original = prefetch.given
+
+  def given(exp, at, *rest):
+    asked.append(at)
+    return original(exp, at, *rest)
+
+  monkeypatch.setattr(prefetch, 'given', given)
+  batches = prefetch.Feed(exp, 2)
+  for at in (2, 4, 6):
+    (chunk,) = batches.take(at)
+    assert int(chunk.first) == at
+  batches.close()
+  assert asked == [2, 4, 6]  # and none of step 8, the end
+  batches.close()
+  assert not threads()
+
+
+def test_closing_stops_what_is_being_made(monkeypatch):
+  exp, begun, go_on = small(num_steps=10**6), threading.Event(), []
+  monkeypatch.setattr(
+    babilong.BABILong,
+    'host_sample',
+    lambda *_: (begun.set(), go_on.append(1), np.zeros(1))[2],
+  )
+  batches = prefetch.Feed(exp, 10**6)
+  batches._thread.submit(batches._make, 0)
+  assert begun.wait(10)
+  batches.close()
+  assert not threads() and len(go_on) < 10**6
+
+
+def test_an_error_of_the_thread_is_the_runs_error(tmp_path, monkeypatch):
+  exp = small()
+  original = babilong.BABILong.host_sample
+
+  def broken(task, seed, step, *rest):
+    if step == 3:
+      raise ValueError('config.task.background=book.txt: gone')
+    return original(task, seed, step, *rest)
+
+  monkeypatch.setattr(babilong.BABILong, 'host_sample', broken)
+  with pytest.raises(ValueError, match='book.txt: gone'):
+    loop.train(exp, tmp_path / 'run')
+  assert int(newest(exp, tmp_path / 'run').step) == 2
+  assert not threads()
+
+
+def test_steps_after_one_that_is_not_finite_are_not_made(tmp_path, monkeypatch):
+  exp, folder = small(), tmp_path / 'run'
+  original = babilong.BABILong.host_sample
+
+  def broken(task, seed, step, *rest):
+    batch = original(task, seed, step, *rest)
+    if step == 2:
+      return batch.replace(weights=batch.weights * np.float32('nan'))
+    return batch
+
+  monkeypatch.setattr(babilong.BABILong, 'host_sample', broken)
+  with pytest.raises(reporting.Diverged, match='^step 2: '):
+    loop.train(exp, folder)
+  before = newest(exp, folder)
+  kept = jax.device_get(resume.restore(exp, folder, 'diverged'))
+  assert int(kept.step) == 2
+  chex.assert_trees_all_equal(kept, before)
+
+
+def test_a_diverged_step_is_made_again(tmp_path, capsys):
+  # A rate that no float survives.
+  exp, folder = small(learning_rate=1e30, warmup_steps=0), tmp_path / 'run'
+  with pytest.raises(reporting.Diverged) as error:
+    loop.train(exp, folder)
+  modes.replay(exp.config, folder, [])
+  at, loss = error.value.step, error.value.loss
+  assert f'step {at}: not finite, loss {loss}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  'module,message',
+  [
+    (trm_config, 'name=trm: answers all cells at once'),
+    (grpo_config, 'config.train.method=grpo: needs task.name=orbits'),
+  ],
+)
+def test_other_ways_of_training_are_refused(module, message):
+  c = module.get_config('smoke')
+  c.task = babilong_config.task('qa1')
+  c.model.positions = 'rotary'
+  c.mesh.data = 1
+  with pytest.raises(ValueError, match=message):
+    experiment.build(c)

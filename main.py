@@ -1,4 +1,11 @@
-"""Trains and evaluates: `python main.py --config=configs/armt.py`."""
+"""Trains, scores and looks into small models that reason in many steps.
+
+  python main.py --config=configs/armt.py:cpu
+  python main.py --mode=evaluate --workdir=runs/armt-cpu
+
+The same command again goes on where the run stopped. `--config.GROUP.FIELD=…`
+sets any field of the config; `--mode=show` lists them with their meaning.
+"""
 
 import pathlib
 import sys
@@ -11,8 +18,15 @@ CONFIG = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Run folder; by default runs/ and the name of the config'
 )
-MODES = ('train', 'evaluate', 'analyze', 'export', 'replay')
-MODE = flags.DEFINE_enum('mode', 'train', MODES, 'What to do with the run')
+MODES = {
+  'train': 'train, or go on; ends with the final evaluation',
+  'show': 'print the config, its fields, the model and its cost; run nothing',
+  'evaluate': 'score the newest checkpoint of a run folder',
+  'analyze': 'accuracy against depth steps, logit lens, activation patching',
+  'export': 'write the newest checkpoint as a Hugging Face checkpoint',
+  'replay': 'make the step at which a run diverged again',
+}
+MODE = flags.DEFINE_enum('mode', 'train', list(MODES), 'What to do')
 DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Join the other hosts, as Cloud TPU, Slurm or GKE say'
 )
@@ -20,59 +34,66 @@ COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT elsewhere')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many join')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
 
-EXIT_FAILED, EXIT_USAGE = 1, 2  # such as a full disk; a mistake
-
 
 def main(argv: list[str]) -> int:
-  """Runs a mode and returns the exit code."""
+  """Runs a mode and returns the exit code; a failure keeps its traceback."""
+  if {'--help', '-help', '-h', '--helpfull'} & set(argv[1:]):
+    return _help()
+  # Imported late, so that mistakes in flags are told at once.
+  from reasoning_depth import errors
+
   overrides = [a for a in argv[1:] if a.startswith('--config.')]
   try:
     rest = flags.FLAGS([a for a in argv if a not in overrides])
     if len(rest) > 1:
-      raise ValueError(f'{rest[1]}: not a flag; flags begin with --')
-    return _run(overrides)
-  except (flags.Error, ValueError, OSError) as error:
+      raise errors.UsageError(f'{rest[1]}: not a flag; flags begin with --')
+    _run(overrides)
+  except (flags.Error, errors.Ending) as error:
     # One line, also where a library takes several.
     print('main.py:', *str(error).split(), file=sys.stderr)
-    return EXIT_FAILED if isinstance(error, OSError) else EXIT_USAGE
+    return getattr(error, 'exit_code', errors.UsageError.exit_code)
+  return 0
 
 
-def _run(overrides: list[str]) -> int:
-  # Imported late, so that mistakes in flags are told at once.
+def _run(overrides: list[str]) -> None:
   from reasoning_depth import errors, modes
-  from reasoning_depth.runtime import (
-    compilation,
-    configuration,
-    distributed,
-  )
+  from reasoning_depth.runtime import compilation, configuration, distributed
+  from reasoning_depth.training import config as whole
 
-  # A checkpoint that fails is told in one line, not in orbax's own way.
-  logging.set_verbosity(logging.FATAL)
+  # orbax warns of what the manifests here check by themselves.
+  logging.set_verbosity(logging.ERROR)
   compilation.use_cache()
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
   )
-  if MODE.value != 'train':
-    config = configuration.read(_folder())
-  elif CONFIG.value:
+  if CONFIG.value and MODE.value in ('train', 'show'):
     config = configuration.load(CONFIG.value)
+  elif MODE.value == 'train':
+    raise errors.UsageError('--config is missing: as --config=configs/armt.py')
   else:
-    raise ValueError('--config is missing: such as --config=configs/armt.py')
+    config = whole.read(_folder())
   configuration.apply(config, overrides)
-  try:
-    with distributed.together():
-      modes.MODES[MODE.value](config, _folder(), overrides)
-  except errors.Ending as error:
-    print(f'main.py: {error}', file=sys.stderr)
-    return error.exit_code
+  with distributed.together():
+    modes.MODES[MODE.value](config, _folder(), overrides)
+
+
+def _help() -> int:
+  from configs import common
+  from reasoning_depth import usage
+
+  own = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+  named = {f'--{flag.name}': flag.help for flag in own}
+  print(usage.text(__doc__, named, MODES, common.WORDS))
   return 0
 
 
 def _folder() -> pathlib.Path:
+  from reasoning_depth import errors
+
   if WORKDIR.value:
     return pathlib.Path(WORKDIR.value)
   if CONFIG.value is None:
-    raise ValueError('--workdir is missing: the run folder to work on')
+    raise errors.UsageError('--workdir is missing: the run folder to work on')
   path, _, words = CONFIG.value.partition(':')
   stem = pathlib.Path(path).stem
   return pathlib.Path('runs') / '-'.join(filter(None, [stem, words]))

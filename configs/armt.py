@@ -20,25 +20,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.name = 'armt'
-  model.memory = memory()
-  model.halting = common.halting()
-  return common.build(arg, model, cpu, smoke)
-
-
-def memory() -> ml_collections.ConfigDict:
-  """The paper's associative memory, a pair of states a segment."""
-  m = common.segments()
-  m.num_tokens = 16  # M, memory tokens at the end of a segment
-  m.key_width = 32  # d_mem
-  m.nu = 3  # of the feature map DPFP
-  m.num_heads = 1  # of the memory
-  m.features = 'normalised'  # or plain, as in the code of the paper
-  m.correction = True  # stored keys do not grow the normaliser again
-  m.use_denominator = True  # reads are divided by the normaliser
-  m.gating = False  # a write strength for each channel
-  return m
+  return common.build(arg, common.base('armt'), cpu, smoke)
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

@@ -23,7 +23,7 @@ through the run.
 
 import ml_collections
 
-from configs import armt, common
+from configs import common
 
 STAGES = (1, 2, 3, 5, 10, 20, 40, 50, 200)
 CPU_STAGES = (2, 10, 50, 200)  # a program is compiled for each
@@ -34,17 +34,19 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'association', 'layout', 'k', 'curriculum')
   words = common.parse_arg(arg)
   variant = common.choose('task', words.get('task', 'remember'), MOST)
-  model = common.backbone()
-  model.name = 'armt'
-  model.mlp_width = 128
-  model.memory = armt.memory()
-  model.memory.num_tokens = 4
-  model.memory.segment_states = 1  # a pair
-  model.memory.repeat_states = 0
-  model.memory.unroll = 4
-  model.halting = common.halting()
-  c = common.build(arg, model, cpu, smoke)
-  c.task = task(variant)
+  c = common.base('armt')
+  c.model.mlp_width = 128
+  # A segment is a pair.
+  c.model.memory.update(
+    num_tokens=4, segment_states=1, repeat_states=0, unroll=4
+  )
+  c = common.build(arg, c, cpu, smoke)
+  c.task = common.task(
+    'association',
+    variant=variant,
+    num_pairs=MOST[variant],
+    key_length=3 if variant == 'remember' else 1,
+  )
   if common.at_full_size(arg):
     c.train.batch_size = 512
     c.train.decay_steps = 0
@@ -64,19 +66,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
       c.model.memory.use_denominator = False
       c.train.weight_decay = 1.0
   return c
-
-
-def task(variant: str) -> ml_collections.ConfigDict:
-  """Pairs of the paper's lengths."""
-  t = ml_collections.ConfigDict()
-  t.name = 'association'
-  t.variant = variant  # or rewrite
-  t.num_pairs = MOST[variant]  # shown before the question
-  t.train_queries = 1  # questions of a sample in training
-  t.key_length = 3 if variant == 'remember' else 1  # symbols
-  t.value_length = 1  # symbols
-  t.symbols = 16  # kinds
-  return t
 
 
 def stages(

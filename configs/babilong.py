@@ -27,7 +27,7 @@ blocks instead, which can begin from a checkpoint of Hugging Face:
 
 import ml_collections
 
-from configs import armt, common, llama
+from configs import common, llama
 from reasoning_depth.tasks import babi
 
 SEGMENT = 512  # tokens
@@ -40,13 +40,10 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'babilong', 'layout', 'k', 'curriculum')
   words = common.parse_arg(arg)
   question = common.choose('task', words.get('task', 'qa1'), babi.TASKS)
-  model = llama.model(size, with_memory=True) if size else gpt2()
-  model.memory.num_tokens = 10
-  model.memory.key_width = 64
-  model.memory.repeat_states = 0
-  model.memory.unroll = 1
-  c = common.build(arg, model, cpu, smoke)
-  c.task = task(question)
+  c = llama.base(size, with_memory=True) if size else gpt2()
+  c.model.memory.update(num_tokens=10, key_width=64, repeat_states=0, unroll=1)
+  c = common.build(arg, c, cpu, smoke)
+  c.task = common.task('babilong', question=question, length=SEGMENT)
   if common.at_full_size(arg):
     c.train.num_steps = 60_000
     c.train.batch_size = 64
@@ -68,27 +65,10 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 def gpt2() -> ml_collections.ConfigDict:
   """ARMT of GPT-2's size."""
-  m = common.backbone()
-  m.name = 'armt'
-  m.num_layers = 12
-  m.width = 768
-  m.num_heads = 12
-  m.mlp_width = 3_072
-  m.parallel_residual = False
-  m.memory = armt.memory()
-  m.halting = common.halting()
-  return m
-
-
-def task(question: str) -> ml_collections.ConfigDict:
-  """Facts in invented text, of whole words."""
-  t = ml_collections.ConfigDict()
-  t.name = 'babilong'
-  t.question = question  # qa1 to qa5
-  t.length = SEGMENT  # tokens of a sequence; `stages` sets it
-  t.background = ''  # files of books, with commas between; '': invented
-  t.tokenizer = ''  # JSON file of `tokenizers`; '': whole words
-  return t
+  c = common.base('armt')
+  c.model.update(num_layers=12, width=768, num_heads=12, mlp_width=3_072)
+  c.model.parallel_residual = False
+  return c
 
 
 def stages(

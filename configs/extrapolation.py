@@ -35,9 +35,9 @@ from configs import common, composition
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   refused = ('task', 'layout', 'k', 'act', 'curriculum')
   common.refuse(arg, 'extrapolation', *refused)
-  model = composition.model('none')
-  model.zero_out = True
-  c = common.build(arg, model, cpu, smoke)
+  c = composition.base('none')
+  c.model.zero_out = True
+  c = common.build(arg, c, cpu, smoke)
   if common.at_full_size(arg):
     composition.full(c)
     c.train.num_steps = 500_000
@@ -45,7 +45,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.eval.every = c.checkpoint.every = 1_000
     c.eval.validation_samples = 10_240
     c.eval.test_samples = 20_480
-  c.task = task()
+  c.task = common.task('extrapolation')  # the paper's graph
   for word, sizes in SIZES.items():
     if word in common.parse_arg(arg):
       c.task.update(sizes)
@@ -53,19 +53,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c.train.curriculum.stages = tuple(range(2, c.task.hops + 1))
   c.train.curriculum.reset_optimizer = 'cpu' not in common.parse_arg(arg)
   return c
-
-
-def task() -> ml_collections.ConfigDict:
-  """The paper's graph."""
-  t = ml_collections.ConfigDict()
-  t.name = 'extrapolation'
-  t.num_entities = 200
-  t.num_relations = 10
-  t.hops = 40  # largest number
-  t.train_queries = 15_000  # of each number of hops from two
-  t.held_out = 750  # of the validation, and of the test, for each
-  t.seed = 0  # of the graph and its queries
-  return t
 
 
 SIZES = {

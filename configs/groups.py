@@ -13,26 +13,16 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.width = 512
-  model.num_heads = 8
-  model.mlp_width = 2048
-  model.halting = common.halting()
   common.refuse(arg, 'groups', 'task', 'layout', 'k')
-  c = common.build(arg, model, cpu, smoke)
-  c.task = task()
+  c = common.base('transformer')
+  c.model.width = 512
+  c.model.num_heads = 8
+  c.model.mlp_width = 2048
+  c = common.build(arg, c, cpu, smoke)
+  c.task = common.task('groups')  # words of twenty elements of A5
   if 'smoke' in common.parse_arg(arg):
     c.task.word_length = 5
   return c
-
-
-def task() -> ml_collections.ConfigDict:
-  """Words of twenty elements of the smallest group that is not solvable."""
-  t = ml_collections.ConfigDict()
-  t.name = 'groups'
-  t.group = 'a5'  # or z60, a4_z5
-  t.word_length = 20  # n, elements
-  return t
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

@@ -15,11 +15,8 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.halting = common.halting()
-  c = common.build(arg, model, cpu, smoke)
-  c.train.method = 'grpo'
-  c.train.grpo = grpo()
+  c = common.base('transformer', method='grpo')
+  c = common.build(arg, c, cpu, smoke)
   if 'k' not in common.parse_arg(arg):
     common.look_ahead(c, '3')
   c.train.grpo.thinking = max(c.task.look_ahead) - 1
@@ -29,20 +26,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.train.decay_steps = 0
     c.eval.every = c.checkpoint.every = 500
   return c
-
-
-def grpo() -> ml_collections.ConfigDict:
-  """The paper's settings."""
-  m = ml_collections.ConfigDict()
-  m.generations = 8  # G, completions of a prompt
-  m.thinking = 2  # k - 1, states a completion may spell before its answer
-  m.temperature = 0.9
-  m.clip_ratio = 0.2  # ε
-  m.kl = 0.01  # β, divergence from the starting policy
-  m.reward = 'token'  # or exact
-  m.format_reward = 0.1  # for W cells and the end
-  m.updates = 1  # on one set of completions
-  return m
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

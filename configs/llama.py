@@ -13,7 +13,7 @@ nothing. Not measured.
 
 import ml_collections
 
-from configs import armt, common
+from configs import common
 
 SIZES = {
   '160m': {
@@ -41,7 +41,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   size, rest = split(arg, 'armt')
   with_memory = 'armt' in rest.split(',')
   rest = ','.join(word for word in rest.split(',') if word != 'armt')
-  return common.build(rest, model(size or '160m', with_memory), cpu, smoke)
+  return common.build(rest, base(size or '160m', with_memory), cpu, smoke)
 
 
 def split(arg: str, *own: str) -> tuple[str, str]:
@@ -58,11 +58,11 @@ def split(arg: str, *own: str) -> tuple[str, str]:
   return ''.join(sizes), rest
 
 
-def model(size: str, with_memory: bool) -> ml_collections.ConfigDict:
-  """The model of a size, alone or under ARMT."""
-  m = common.backbone()
+def base(size: str, with_memory: bool) -> ml_collections.ConfigDict:
+  """The config of a size, alone or under ARMT."""
+  c = common.base('armt' if with_memory else 'transformer')
+  m = c.model
   m.rotary_fraction = 1.0
-  m.rotary = common.rotary()
   m.bias = False
   m.parallel_residual = False
   m.norm = 'rms'
@@ -70,11 +70,7 @@ def model(size: str, with_memory: bool) -> ml_collections.ConfigDict:
   m.update(SIZES[size])
   if size in FACTORS:
     m.rotary.update(base=500_000.0, scaling='llama3', factor=FACTORS[size])
-  if with_memory:
-    m.name = 'armt'
-    m.memory = armt.memory()
-  m.halting = common.halting()
-  return m
+  return c
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

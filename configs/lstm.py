@@ -11,11 +11,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.name = 'lstm'
-  model.positions = 'none'
-  model.halting = common.halting()
-  c = common.build(arg, model)
+  c = common.build(arg, common.base('lstm'))
   if common.at_full_size(arg):
     c.train.num_steps = 30_000
     c.train.learning_rate = 1e-3

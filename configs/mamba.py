@@ -11,13 +11,9 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.name = 'mamba'
-  model.positions = 'none'
-  model.norm = 'rms'
-  model.state_size = 16  # N, hidden units for each inner channel
-  model.halting = common.halting()
-  return common.build(arg, model, smoke=smoke)
+  c = common.base('mamba')
+  c.model.norm = 'rms'
+  return common.build(arg, c, smoke=smoke)
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

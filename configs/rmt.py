@@ -11,12 +11,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.name = 'rmt'
-  model.memory = common.segments()
-  model.memory.num_tokens = 16  # M, memory tokens at each end of a segment
-  model.halting = common.halting()
-  return common.build(arg, model, smoke=smoke)
+  return common.build(arg, common.base('rmt'), smoke=smoke)
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

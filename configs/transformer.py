@@ -19,9 +19,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.halting = common.halting()
-  return common.build(arg, model, cpu)
+  return common.build(arg, common.base('transformer'), cpu)
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

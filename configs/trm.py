@@ -13,16 +13,15 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  model = common.backbone()
-  model.name = 'trm'
-  model.num_layers = 2
-  model.parallel_residual = False
-  model.norm = 'rms'
-  model.norm_place = 'post'
-  model.mlp = 'swiglu'
-  model.rotary_fraction = 1.0
-  model.recursion = recursion()
-  c = common.build(arg, model, cpu, smoke, layout='masked')
+  c = common.base('trm')
+  c.task.layout = 'masked'
+  c.model.num_layers = 2
+  c.model.parallel_residual = False
+  c.model.norm = 'rms'
+  c.model.norm_place = 'post'
+  c.model.mlp = 'swiglu'
+  c.model.rotary_fraction = 1.0
+  c = common.build(arg, c, cpu, smoke)
   if common.at_full_size(arg):
     c.train.num_steps = 2_500
     c.train.batch_size = 16
@@ -32,17 +31,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     if 'k' not in common.parse_arg(arg):
       common.look_ahead(c, '1')
   return c
-
-
-def recursion() -> ml_collections.ConfigDict:
-  """Six inner steps, three cycles, one deep recursion."""
-  m = ml_collections.ConfigDict()
-  m.inner_steps = 6  # n, updates of the latent in a cycle
-  m.cycles = 3  # T; the gradient goes through the last
-  m.supervision = 1  # deep recursions
-  m.exploration = 0.1  # of samples that go on though they may stop
-  m.halt_weight = 0.5  # of the halting head's loss
-  return m
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:

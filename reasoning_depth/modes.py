@@ -1,4 +1,4 @@
-"""What main.py can do with a run: train, evaluate, analyze, export, replay."""
+"""What main.py can do with a run."""
 
 import os
 import pathlib
@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import ml_collections
 
-from reasoning_depth.analysis import depth, lens, patching
+from reasoning_depth import analysis, errors
+from reasoning_depth import show as showing
 from reasoning_depth.runtime import sharding, writer
 from reasoning_depth.training import (
   curriculum,
   divergence,
   experiment,
+  final,
   loop,
   prefetch,
   pretrained,
@@ -23,13 +25,6 @@ from reasoning_depth.training import (
 )
 
 _LONGEST = 200  # bytes of a file's name that overrides may take
-# (model, task, params, key of held-out samples, config) → what goes to
-# `evaluations/<name>.json`, or None for a model or task it does not apply to.
-ANALYSES = {
-  'compute_scaling': depth.measure,
-  'lens': lens.analyze,
-  'patching': patching.analyze,
-}
 
 
 def train(
@@ -43,6 +38,16 @@ def train(
   _tell(folder)
 
 
+def show(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Prints the config, the model's parameters and the cost of a step."""
+  del folder, overrides
+  print(showing.text(experiment.build(config)))
+
+
 def evaluate(
   config: ml_collections.ConfigDict,
   folder: pathlib.Path,
@@ -52,7 +57,7 @@ def evaluate(
   name = _suffix(overrides)
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
-  loop.final_evaluation(exp, current, folder, name, _short(overrides))
+  final.evaluate(exp, current, folder, name, _short(overrides))
   _tell(folder, f'test{name}')
 
 
@@ -67,7 +72,7 @@ def analyze(
   current = resume.restore(exp, folder)
   params = _whole(exp, current)
   head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
-  for name, look in ANALYSES.items():
+  for name, look in analysis.ANALYSES.items():
     key = state.evaluation_key(config.seed)
     found = look(exp.model, exp.task, params, key, config)
     if found is None:
@@ -87,12 +92,12 @@ def export(
   """Writes the newest checkpoint as one of Hugging Face, without a memory.
 
   Raises:
-    ValueError: where the folder is there already, or as `pretrained.save`.
+    UsageError: where the folder is there already, or as `pretrained.save`.
   """
   del overrides
   target = folder / 'huggingface'
   if target.exists():
-    raise ValueError(f'{target}: is there already')
+    raise errors.UsageError(f'{target}: is there already')
   exp = experiment.build(config)
   params = _whole(exp, resume.restore(exp, folder))
   if jax.process_index() == 0:
@@ -110,10 +115,10 @@ def _whole(exp: experiment.Experiment, current: state.TrainState) -> Any:
 
 
 def _suffix(overrides: Sequence[str]) -> str:
-  """Keeps what is found out of something else apart from the run's own."""
+  """Suffix of a file's name that names the fields overridden."""
   name = ''.join(f'-{o}' for o in _short(overrides))
   if len(os.fsencode(name)) > _LONGEST:
-    raise ValueError(
+    raise errors.UsageError(
       f'{len(overrides)} overrides: too long for the name of an evaluation'
     )
   return name.replace('/', '_')
@@ -135,7 +140,7 @@ def replay(
   at = int(current.step)
   exp = curriculum.at_stage(exp, int(current.stage))
   dispatch = loop.compile_dispatch(exp, current, num_steps=1)
-  _, metrics = dispatch(current, *prefetch.given(exp, at, num_steps=1))
+  _, metrics = dispatch(current, *prefetch.chunk(exp, at, num_steps=1))
   metrics = jax.tree.map(lambda x: x[0], jax.device_get(metrics))
   print(
     f'step {at}: {"finite" if metrics.finite else "not finite"}, loss '
@@ -146,6 +151,7 @@ def replay(
 
 MODES = {
   'train': train,
+  'show': show,
   'evaluate': evaluate,
   'analyze': analyze,
   'export': export,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import main
 from reasoning_depth.runtime import configuration
+from reasoning_depth.training import config as whole
 from reasoning_depth.training import experiment, pretrained, resume
 
 SMOKE = '--config=configs/transformer.py:smoke,k=1'
@@ -77,7 +78,7 @@ def _exports(folder, capsys):
   exported = folder / 'huggingface'
   assert not exported.with_suffix('.unfinished').exists()
   # Back from there: what the run ended with.
-  config = configuration.read(folder)
+  config = whole.read(folder)
   exp = experiment.build(config)
   ours = resume.restore(exp, folder).best_params
   zeros = jax.tree.map(np.zeros_like, ours)

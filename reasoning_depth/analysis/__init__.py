@@ -1,0 +1,39 @@
+"""What happens inside of a model: depth steps, lens, patching.
+
+An analysis is a function (model, task, params, key of held-out samples, config)
+→ what goes to `evaluations/<name>.json`, or None where it does not apply.
+"""
+
+import dataclasses
+
+from reasoning_depth import settings
+from reasoning_depth.analysis import depth, lens, patching
+from reasoning_depth.models import hooks
+
+ANALYSES = {
+  'depth': depth.measure,
+  'lens': lens.analyze,
+  'patching': patching.analyze,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(settings.Settings):
+  """What `--mode=analyze` looks at."""
+
+  samples: int = settings.field(256, 'that are looked into', least=2)
+  hooks: str = settings.field(
+    '',
+    'that are patched, such as residual,mlp, with commas between; empty: all',
+  )
+  tuned_steps: int = settings.field(
+    0, 'updates of a tuned lens; 0 for the plain one'
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    if set(filter(None, self.hooks.split(','))) - set(hooks.NAMES):
+      settings.complain(
+        'hooks', self.hooks,
+        f'allowed are {", ".join(hooks.NAMES)}, with commas between',
+      )  # fmt: skip

@@ -15,6 +15,8 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from reasoning_depth import errors
+
 WHOLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 DTYPES = {
@@ -50,7 +52,7 @@ def contents(folder: pathlib.Path) -> dict[str, Stored]:
   """All tensors of a folder, by name.
 
   Raises:
-    ValueError: naming the file and what is wrong: there is none, its header is
+    UsageError: naming the file and what is wrong: there is none, its header is
       damaged, or the index is not of these files (every difference is listed).
   """
   if (folder / WHOLE).is_file():
@@ -60,7 +62,7 @@ def contents(folder: pathlib.Path) -> dict[str, Stored]:
   for name in sorted(set(listed.values())):
     for tensor, stored in _header(folder / name).items():
       if tensor in found:
-        raise ValueError(
+        raise errors.UsageError(
           f'{folder}: {line(tensor)} is in {found[tensor].path.name} and in '
           f'{name}'
         )
@@ -76,7 +78,7 @@ def contents(folder: pathlib.Path) -> dict[str, Stored]:
     if tensor not in listed
   ]
   if wrong:
-    raise ValueError(f'{folder / INDEX}: {"; ".join(wrong)}')
+    raise errors.UsageError(f'{folder / INDEX}: {"; ".join(wrong)}')
   return found
 
 
@@ -84,7 +86,7 @@ def load(stored: Stored, name: str) -> np.ndarray:
   """A tensor in the dtype it is stored in.
 
   Raises:
-    ValueError: where the file can no longer be read.
+    UsageError: where the file can no longer be read.
   """
   with _open(stored.path) as file:
     return file.get_tensor(name)
@@ -100,7 +102,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
   """The named values of a JSON file.
 
   Raises:
-    ValueError: where it cannot be read, or holds something else or a name
+    UsageError: where it cannot be read, or holds something else or a name
       twice in one group.
   """
   try:
@@ -109,9 +111,9 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     )
   except (OSError, ValueError, RecursionError) as error:
     reason = getattr(error, 'strerror', None) or error
-    raise ValueError(f'{path}: {line(reason)}') from None
+    raise errors.UsageError(f'{path}: {line(reason)}') from None
   if not isinstance(value, dict):
-    raise ValueError(f'{path}: holds no named values')
+    raise errors.UsageError(f'{path}: holds no named values')
   return value
 
 
@@ -132,26 +134,26 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   if len(value) < len(pairs):
     names = [name for name, _ in pairs]
     twice = next(n for n in names if names.count(n) > 1)
-    raise ValueError(f'{line(twice)} stands twice')
+    raise errors.UsageError(f'{line(twice)} stands twice')
   return value
 
 
 def _no_number(text: str) -> None:
-  raise ValueError(f'{text} is no number')
+  raise errors.UsageError(f'{text} is no number')
 
 
 def _listed(folder: pathlib.Path) -> dict[str, str]:
   """File of each tensor, as the index says."""
   path = folder / INDEX
   if not path.is_file():
-    raise ValueError(f'{folder}: has neither {WHOLE} nor {INDEX}')
+    raise errors.UsageError(f'{folder}: has neither {WHOLE} nor {INDEX}')
   listed = read_json(path).get('weight_map')
   if not isinstance(listed, dict) or not listed:
-    raise ValueError(f'{path}: has no weight_map')
+    raise errors.UsageError(f'{path}: has no weight_map')
   for tensor, name in listed.items():
     # Files of this folder alone: no other is opened, whatever the index says.
     if not isinstance(name, str) or pathlib.PurePath(name).name != name:
-      raise ValueError(
+      raise errors.UsageError(
         f'{path}: {line(tensor)}: {line(name)} is not the name of a file'
       )
   return listed
@@ -172,4 +174,4 @@ def _open(path: pathlib.Path) -> Any:
   except (OSError, ValueError, safetensors.SafetensorError) as error:
     missing = not path.is_file()
     reason = 'no such file' if missing else line(error)
-    raise ValueError(f'{line(path)}: {reason}') from None
+    raise errors.UsageError(f'{line(path)}: {reason}') from None

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reasoning_depth import errors
 from reasoning_depth.exchange import archive, huggingface_config
 
 # Constants that older versions stored beside the parameters.
@@ -53,7 +54,7 @@ def load(checkpoint: Checkpoint) -> dict[str, Any]:
     named as in `models.transformer.Transformer`.
 
   Raises:
-    ValueError: naming the file that cannot be read, or all tensors that are
+    UsageError: naming the file that cannot be read, or all tensors that are
       missing, not expected, or of another shape or type than the config says;
       nothing is read then.
   """
@@ -85,7 +86,7 @@ def save(
     tree: as `load` returns it.
 
   Raises:
-    ValueError: where no family has models like this.
+    UsageError: where no family has models like this.
   """
   folder.mkdir(parents=True, exist_ok=True)
   family = huggingface_config.write(folder, vocab_size, fields)
@@ -215,7 +216,7 @@ def _check(
   entries: list[_Entry],
   found: Mapping[str, archive.Stored],
 ) -> None:
-  """Raises ValueError that lists every tensor that does not fit."""
+  """Raises `UsageError` that lists every tensor that does not fit."""
   wrong, expected = [], set()
   for entry in entries:
     for names in entry.names():
@@ -234,7 +235,7 @@ def _check(
     if not _CONSTANTS.fullmatch(name):
       wrong.append(f'{archive.line(name)} is not expected')
   if wrong:
-    raise ValueError(
+    raise errors.UsageError(
       f'{checkpoint.folder}: {len(wrong)} tensors are not as '
       f'{huggingface_config.NAME} says: {"; ".join(sorted(wrong))}'
     )

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from reasoning_depth import errors
 from reasoning_depth.exchange import archive
 
 NAME = 'config.json'
@@ -41,7 +42,7 @@ def read(folder: pathlib.Path) -> tuple[str, int, dict[str, Any]]:
     `config.model` by dotted name, those alone that the checkpoint settles.
 
   Raises:
-    ValueError: naming the file, the field, its value and what is allowed.
+    UsageError: naming the file, the field, its value and what is allowed.
   """
   path = folder / NAME
   values = _Values(path, archive.read_json(path))
@@ -74,13 +75,13 @@ def write(
     the family.
 
   Raises:
-    ValueError: naming the field, where no family has models like this.
+    UsageError: naming the field, where no family has models like this.
   """
   family = 'llama' if fields['norm'] == 'rms' else 'gpt_neox'
   fixed = _LLAMA if family == 'llama' else _NEOX
   for name, value in fixed.items():
     if fields[name] != value:
-      raise ValueError(
+      raise errors.UsageError(
         f'{name}={fields[name]}: must be {value} to be written as {family}, '
         f'as norm={fields["norm"]} asks'
       )
@@ -190,7 +191,7 @@ class _Values:
 
   def complain(self, name: str, value: Any, allowed: str) -> NoReturn:
     shown = '' if value is None else f'={archive.line(value)}'
-    raise ValueError(f'{self._path}: {name}{shown}: must be {allowed}')
+    raise errors.UsageError(f'{self._path}: {name}{shown}: must be {allowed}')
 
   def whole(
     self, name: str, most: int = _LARGEST, default: int | None = None
@@ -249,7 +250,9 @@ class _Values:
     return _Values(self._path, found)
 
   def finish(self) -> None:
-    """Raises ValueError for values that nothing is known about."""
+    """Raises `UsageError` for values that nothing is known about."""
     for name in self._left:
       if name not in _NO_MATTER:
-        raise ValueError(f'{self._path}: {archive.line(name)}: not supported')
+        raise errors.UsageError(
+          f'{self._path}: {archive.line(name)}: not supported'
+        )

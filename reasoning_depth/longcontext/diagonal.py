@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import armt, halting, layers, segmented, windows
+from reasoning_depth import settings
+from reasoning_depth.models import base, halting, windows
 
 RAMPS = ('whole', 'buckets', 'exact')
 
@@ -88,7 +89,7 @@ class Diagonal:
 
   def __call__(
     self,
-    model: armt.ARMT,
+    model: base.Model,
     params: Any,
     before: Any,
     x: jax.Array,
@@ -118,28 +119,17 @@ class Diagonal:
     return grid.memory, _finish(x, usage, L, length)
 
 
-def scheduled(
-  model: segmented.SegmentModel, ramp: str = 'buckets'
-) -> armt.ARMT:
+def scheduled(model: base.Model, ramp: str = 'buckets') -> base.Model:
   """The model, going through its segments by diagonals.
 
   Raises:
-    ValueError: for a model whose cells need more than the layer below and the
+    UsageError: for a model whose cells need more than the layer below and the
       segment before.
   """
   if ramp not in RAMPS:
     raise ValueError(f'ramp={ramp!r}: allowed are {", ".join(RAMPS)}')
-  if not isinstance(model, armt.ARMT):
-    raise ValueError(
-      f'diagonal: not for {type(model).__name__}, whose first layer reads what '
-      'the last layer made of the segment before, so that no two cells can be '
-      'run at once; needs a memory of its own in each layer, as ARMT has'
-    )
-  if model.adaptive.kind == 'model':
-    raise ValueError(
-      'diagonal: not with halting.kind=model, which repeats all layers on one '
-      'segment before the memory goes on; halting.kind=layer can be'
-    )
+  with settings.within('diagonal: '):
+    model.diagonal_cell(num_steps=1)
   return model.clone(executor=Diagonal(ramp))
 
 
@@ -174,16 +164,13 @@ class _Work:
   cuts: np.ndarray
 
 
-def _cell(model: armt.ARMT, num_steps: int) -> Callable[..., Any]:
-  """One layer over one segment."""
-  layer = layers.remat(armt.AssociativeLayer, model.config.remat)(
-    model.config, model.memory, model.causal, model.adaptive, num_steps,
-    parent=None,
-  )  # fmt: skip
+def _cell(model: base.Model, num_steps: int) -> Callable[..., Any]:
+  """One layer over one segment, with usage added up over layers."""
+  run = model.diagonal_cell(num_steps)
 
   def cell(params, made, memory):
     x, usage = made
-    x, (memory, more) = layer.apply({'params': params}, x, memory)
+    x, memory, more = run(params, x, memory)
     if usage is not None:
       usage = jax.tree.map(jnp.add, usage, more)
     return (x, usage), memory
@@ -191,7 +178,7 @@ def _cell(model: armt.ARMT, num_steps: int) -> Callable[..., Any]:
   return cell
 
 
-def _start(model: armt.ARMT, x: jax.Array) -> Any:
+def _start(model: base.Model, x: jax.Array) -> Any:
   """What layer 0 gets; usage is counted where layers repeat alone."""
   if model.adaptive.kind == 'none':
     return x, None

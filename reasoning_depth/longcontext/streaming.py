@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import segmented, windows
+from reasoning_depth import errors
+from reasoning_depth.models import base, windows
 
-LOGITS = ('all', 'last')
+LOGITS = ('all', 'last', 'none')
 
 
 @flax.struct.dataclass
@@ -41,19 +42,20 @@ class State:
   position: np.ndarray
 
 
-def start(model: segmented.SegmentModel, params: Any, batch_size: int) -> State:
+def start(model: base.Model, params: Any, batch_size: int) -> State:
   """The state before the first token."""
   tokens = np.zeros((batch_size, 0), np.int32)
   return State(_empty(model, params, batch_size), tokens, np.int64(0))
 
 
 def feed(
-  model: segmented.SegmentModel,
+  model: base.Model,
   params: Any,
   state: State,
   piece: np.ndarray,
   together: int = 1,
   logits: str = 'all',
+  sharding: jax.sharding.Sharding | None = None,
 ) -> tuple[State, jax.Array | None]:
   """Reads the next tokens; what fills no segment yet waits in the state.
 
@@ -64,7 +66,8 @@ def feed(
     state: what has been read.
     piece: int32 [B, n], of any n.
     together: segments read in one call of the device, which waits for so many.
-    logits: 'all', or 'last', of the last token of the segments read.
+    logits: 'all', 'last' (of the last token of the segments read), or 'none'.
+    sharding: where tokens [B, n] go; None for the default device.
 
   Returns:
     the state, and logits [B, m, V] of the m tokens that had none yet, or of the
@@ -83,14 +86,17 @@ def feed(
   length = model.segment_length + (together - 1) * model.stride
   repeated, found = model.segment_length - model.stride, []
   while tokens.shape[1] >= length:
-    memory, out = _read(model, params, tokens[:, :length], memory, logits)
-    found.append(out if first or logits == 'last' else out[:, repeated:])
+    read = tokens[:, :length]
+    if sharding is not None:
+      read = jax.device_put(read, sharding)
+    memory, out = _read(model, params, read, memory, logits)
+    found.append(out if first or logits != 'all' else out[:, repeated:])
     tokens, first = tokens[:, together * model.stride :], False
   # A copy, so that the state does not keep the whole piece alive.
   state = State(memory, tokens.copy(), state.position + piece.shape[1])
   if not found:
     return state, None
-  return state, found[-1] if logits == 'last' else jnp.concatenate(found, 1)
+  return state, jnp.concatenate(found, 1) if logits == 'all' else found[-1]
 
 
 def save(path: pathlib.Path, state: State) -> None:
@@ -110,7 +116,7 @@ def restore(path: pathlib.Path, like: State) -> State:
     like: what `start` gives for the model and batch that will go on.
 
   Raises:
-    ValueError: for a file that is not a state, or that of another model or
+    UsageError: for a file that is not a state, or that of another model or
       batch, with every array that does not fit.
   """
   found = _load(path)
@@ -129,7 +135,9 @@ def restore(path: pathlib.Path, like: State) -> State:
   if not wrong and not 0 <= found['tokens'].shape[1] <= found['position']:
     wrong.append(f'position is {found["position"]}, before its tokens')
   if wrong:
-    raise ValueError(f'{path}: not a state of this model: {"; ".join(wrong)}')
+    raise errors.UsageError(
+      f'{path}: not a state of this model: {"; ".join(wrong)}'
+    )
   names = iter(wanted)
   return jax.tree.map(lambda t: found[next(names)].astype(t.dtype), like)
 
@@ -151,12 +159,14 @@ def _empty(model, params, batch_size):
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _read(model, params, tokens, memory, logits):
-  """The memory after the tokens' segments, and logits [B, n, V]."""
+  """The memory after the tokens' segments, and logits [B, n, V] or None."""
   parts = windows.split(tokens, model.segment_length, model.stride)
-  position = model.segment_length - 1 if logits == 'last' else None
+  position = None if logits == 'all' else model.segment_length - 1
   _, memory, out = model.apply(
     {'params': params}, parts, memory, position, method='read_segments'
   )
+  if logits == 'none':
+    return memory, None
   if position is None:
     return memory, windows.join(out, model.stride)
   return memory, out[:, None]
@@ -183,7 +193,7 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
     zipfile.BadZipFile, zlib.error,
   ) as error:  # fmt: skip
     reason = str(error).partition('\n')[0]
-    raise ValueError(f'{path}: not a saved stream: {reason}') from None
+    raise errors.UsageError(f'{path}: not a saved stream: {reason}') from None
 
 
 def _form(array: np.ndarray) -> str:

@@ -7,13 +7,16 @@ Only the memories go from segment to segment, so that cell (layer, segment)
 depends on (layer - 1, segment) and (layer, segment - 1) alone.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import errors, settings
 from reasoning_depth.models import halting, hooks, layers, segmented
 from reasoning_depth.models import memory as memory_lib
 
@@ -136,7 +139,7 @@ class MemoryStack(nn.Module):
       variable_axes={'params': 0, **hooks.AXES},
       split_rngs={'params': True},
       length=c.num_layers,
-      unroll=c.unroll,
+      unroll=max(c.unroll, 1),
     )(
       c, self.memory, self.causal, self.adaptive, self.num_steps, name='layers'
     )(x, states)
@@ -210,10 +213,12 @@ class ARMT(segmented.SegmentModel, kw_only=True):
   Attributes:
     memory: choices of the associative memory.
     causal: whether attention sees earlier tokens of the segment only.
+    schedule: as of `base.Model`; see `longcontext.schedule`.
   """
 
   memory: memory_lib.MemoryConfig
   causal: bool
+  schedule: str = 'scan'
 
   def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
     """See `segmented.SegmentModel`."""
@@ -225,3 +230,72 @@ class ARMT(segmented.SegmentModel, kw_only=True):
     dtype = jnp.promote_types(c.dtype, jnp.float32)
     empty = memory_lib.init(self.memory, batch_size, c.width, dtype)
     return jax.tree.map(lambda s: jnp.stack([s] * c.num_layers), empty)
+
+  def diagonal_cell(self, num_steps: int) -> Callable[..., Any]:
+    """See `base.Model`."""
+    if self.adaptive.kind == 'model':
+      raise errors.UsageError(
+        'not with halting.kind=model, which repeats all layers on one segment '
+        'before the memory goes on; halting.kind=layer can be'
+      )
+    layer = layers.remat(AssociativeLayer, self.config.remat)(
+      self.config, self.memory, self.causal, self.adaptive, num_steps,
+      parent=None,
+    )  # fmt: skip
+
+    def cell(params, x, memory):
+      x, (memory, usage) = layer.apply({'params': params}, x, memory)
+      return x, memory, usage
+
+    return cell
+
+
+SCHEDULES = ('scan', 'diagonal', 'auto')
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory(memory_lib.MemoryConfig, segmented.Segments):
+  """Settings of `config.model.memory`."""
+
+  schedule: str = settings.field(
+    'scan',
+    'order of layers and segments: one segment after another (scan), diagonals '
+    'of the grid at once (2506.05229), or the faster one, timed (auto)',
+    choices=SCHEDULES,
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.key_width % self.num_heads:
+      settings.complain(
+        'key_width', self.key_width,
+        f'must be a multiple of num_heads={self.num_heads}',
+      )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.TransformerConfig):
+  """Settings of `model.name=armt`."""
+
+  memory: Memory = settings.group(Memory)
+  halting: 'halting.Halting' = settings.group(halting.Halting)
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.width % self.memory.num_heads:
+      settings.complain(
+        'width', self.width,
+        f'must be a multiple of memory.num_heads={self.memory.num_heads}',
+      )  # fmt: skip
+
+  def build(self, task: Any) -> ARMT:
+    """The model for a task."""
+    return ARMT(
+      config=self.for_task(task, whole=False),
+      memory=self.memory,
+      vocab_size=task.vocab_size,
+      causal=task.causal,
+      adaptive=self.halting,
+      schedule=self.memory.schedule,
+      **self.memory.for_task(task),
+    )

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
+
 IMPLEMENTATIONS = ('xla', 'cudnn')
 SCALINGS = ('none', 'linear', 'llama3')
 QUERY_BLOCK = 77  # rows; 231 tokens make three blocks
@@ -21,26 +23,36 @@ _MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotary:
+class Rotary(settings.Settings):
   """How fast rotary positions turn.
 
-  Attributes:
-    base: of the frequencies; the slowest pair turns about this much slower than
-      the fastest.
-    scaling: 'none', 'linear' (all frequencies over the factor, 2306.15595) or
-      'llama3' (only those of long waves, as in Llama 3.1; 2407.21783, 3.1).
-    factor: by which frequencies fall.
-    low: waves of more than length/low tokens fall by the whole factor.
-    high: waves of fewer than length/high tokens stay.
-    length: tokens the frequencies were trained on before they were scaled.
+  Scalings: 'linear' lets all frequencies fall by the factor (2306.15595),
+  'llama3' only those of long waves, as in Llama 3.1 (2407.21783, 3.1).
   """
 
-  base: float = 10000.0
-  scaling: str = 'none'
-  factor: float = 1.0
-  low: float = 1.0
-  high: float = 4.0
-  length: int = 8192
+  base: float = settings.field(
+    10_000.0, 'the slowest pair turns about this much slower', above=1
+  )
+  scaling: str = settings.field(
+    'none', 'past the length trained on', choices=SCALINGS
+  )
+  factor: float = settings.field(
+    1.0, 'by which scaled frequencies fall', least=1
+  )
+  low: float = settings.field(
+    1.0, 'llama3: waves above length/low fall by the whole factor', above=0
+  )
+  high: float = settings.field(
+    4.0, 'llama3: waves below length/high stay', above=0
+  )
+  length: int = settings.field(
+    8192, 'tokens trained on before frequencies were scaled', least=1
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.low >= self.high:
+      settings.complain('low', self.low, f'must be below high={self.high}')
 
   def frequencies(self, pairs: int) -> np.ndarray:
     """Angle by which each pair turns from token to token, [pairs]."""

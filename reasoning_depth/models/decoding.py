@@ -13,7 +13,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import segmented, transformer, windows
+from reasoning_depth.models import windows
 
 
 class Decoder(Protocol):
@@ -36,19 +36,8 @@ class Decoder(Protocol):
     ...
 
 
-def decoder(model: nn.Module) -> Decoder:
-  """The decoder that fits a causal model."""
-  if isinstance(model, segmented.SegmentModel):
-    return _Segments(model)
-  if isinstance(model, transformer.Transformer) and (
-    model.adaptive.kind == 'none'
-  ):
-    return _States(model)
-  return _Again(model)
-
-
 def generate(
-  model: nn.Module,
+  model: Any,
   params: Any,
   prompt: jax.Array,
   length: int,
@@ -58,7 +47,7 @@ def generate(
   """Goes on from prompts.
 
   Args:
-    model: a causal model.
+    model: a causal model; its `decoder` says how it goes on.
     params: its parameters.
     prompt: int32 [B, P].
     length: tokens in the sequence that comes back, more than P.
@@ -70,7 +59,7 @@ def generate(
     int32 [B, length] tokens, the prompt first, and float32 [B, length - P] log
     probabilities of the new ones, at temperature 1.
   """
-  run = decoder(model)
+  run = model.decoder()
   P = prompt.shape[1]
   if key is None:
     key = jax.random.key(0)
@@ -96,18 +85,20 @@ def generate(
   return tokens, jnp.concatenate([log_ps.T, log_p[:, None]], axis=1)
 
 
-class _States:
+class LayerStates:
   """Models of one stack: a state for each layer."""
 
-  def __init__(self, model: transformer.Transformer):
+  def __init__(self, model: nn.Module):
     self._model = model
 
   def prefill(self, params, prompt, length):
+    """See `Decoder`."""
     state = self._model.init_state(prompt.shape[0], length)
     logits, state = self._decode(params, prompt, state)
     return logits[:, -1], state
 
   def step(self, params, token, state):
+    """See `Decoder`."""
     logits, state = self._decode(params, token[:, None], state)
     return logits[:, 0], state
 
@@ -130,13 +121,14 @@ class _Reading:
   filled: jax.Array
 
 
-class _Segments:
+class SegmentBySegment:
   """Models with a memory: it moves on when a segment is full."""
 
-  def __init__(self, model: segmented.SegmentModel):
+  def __init__(self, model: nn.Module):
     self._model = model
 
   def prefill(self, params, prompt, length):
+    """See `Decoder`."""
     del length
     m, (B, P) = self._model, prompt.shape
     memory, start = None, 0
@@ -156,6 +148,7 @@ class _Segments:
     return logits, self._move_on(state, after)
 
   def step(self, params, token, state):
+    """See `Decoder`."""
     tokens = state.tokens.at[:, state.filled].set(token)
     _, after, logits = self._read(
       params, tokens[None], state.memory, state.filled
@@ -179,18 +172,20 @@ class _Segments:
     return jax.tree.map(lambda a, b: jnp.where(full, a, b), fresh, state)
 
 
-class _Again:
+class ReadAgain:
   """Any causal model: all tokens are read again at every step."""
 
   def __init__(self, model: nn.Module):
     self._model = model
 
   def prefill(self, params, prompt, length):
+    """See `Decoder`."""
     B, P = prompt.shape
     tokens = jnp.zeros((B, length), jnp.int32).at[:, :P].set(prompt)
     return self._logits(params, tokens, P - 1), (tokens, jnp.int32(P))
 
   def step(self, params, token, state):
+    """See `Decoder`."""
     tokens, filled = state
     tokens = tokens.at[:, filled].set(token)
     return self._logits(params, tokens, filled), (tokens, filled + 1)

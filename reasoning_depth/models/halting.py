@@ -25,6 +25,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import settings
 from reasoning_depth.models import windows
 
 KINDS = ('none', 'layer', 'model')
@@ -33,41 +34,42 @@ _TINY = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
-class Halting:
-  """Choices of adaptive computation.
+class Halting(settings.Settings):
+  """Choices of adaptive computation."""
 
-  Attributes:
-    kind: what is repeated: 'none', each 'layer', or the whole 'model'.
-    rule: 'act', 'universal', 'ponder' or 'fixed'.
-    max_steps: N, repetitions at most.
-    threshold: sum of p at which a position halts.
-    bias: of the halting unit at the start; sigmoid(1) is 0.73.
-    cost: weight of the ponder cost in the loss.
-    prior: of 'ponder', the geometric prior's probability of halting.
-  """
+  kind: str = settings.field(
+    'none', 'what repeats: each layer, or the whole model', choices=KINDS
+  )
+  rule: str = settings.field('act', 'see `models.halting`', choices=RULES)
+  max_steps: int = settings.field(4, 'N, repetitions at most', least=1)
+  threshold: float = settings.field(
+    0.9,
+    'sum of halting probabilities at which a position halts',
+    above=0,
+    most=1,
+  )
+  bias: float = settings.field(
+    1.0,
+    'of the halting unit at the start; the sigmoid of 1 is 0.73',
+    least=-20,
+    most=20,
+  )
+  cost: float = settings.field(3e-4, 'weight of the ponder cost in the loss')
+  prior: float = settings.field(
+    0.3, 'ponder: probability of halting of the prior', above=0, most=1
+  )
 
-  kind: str = 'none'
-  rule: str = 'act'
-  max_steps: int = 4
-  threshold: float = 0.9
-  bias: float = 1.0
-  cost: float = 3e-4
-  prior: float = 0.3
+  @property
+  def trained_depth(self) -> int:
+    """Repetitions at most in training; 0 where nothing repeats."""
+    return 0 if self.kind == 'none' else self.max_steps
 
-  def __post_init__(self):
-    for field, value, allowed in (
-      ('kind', self.kind, KINDS),
-      ('rule', self.rule, RULES),
-    ):
-      if value not in allowed:
-        raise ValueError(
-          f'halting.{field}={value!r}: allowed are {", ".join(allowed)}'
-        )
-    if self.max_steps < 1:
-      raise ValueError(f'halting.max_steps={self.max_steps}: at least 1')
-    for field, value in (('threshold', self.threshold), ('prior', self.prior)):
-      if not 0 < value <= 1:
-        raise ValueError(f'halting.{field}={value}: must be above 0, at most 1')
+  @property
+  def why_not_early(self) -> str:
+    """Why no position stops at the threshold; '' where one may."""
+    if self.rule in ('act', 'universal'):
+      return ''
+    return f'halting.rule={self.rule} does not stop at a threshold'
 
 
 @flax.struct.dataclass

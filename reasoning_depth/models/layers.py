@@ -8,89 +8,199 @@ XLA on CPU runs fastest; `python -m reasoning_depth.bench train_step` times it.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import settings
 from reasoning_depth.models import attention, hooks
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
+PLAIN_POSITIONS = ('learned', 'none')
 NORMS = ('layer', 'rms')
 NORM_PLACES = ('pre', 'sandwich', 'post')
 MLPS = ('gelu', 'swiglu')
 MIXERS = ('attention', 'mlp')
 REMAT = ('none', 'full', 'dots')
-DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+DTYPES = ('float32', 'bfloat16', 'float64')  # the last to test arithmetic
 EMBED_STD = (
   0.02  # of token embeddings, positions and memory tokens at the start
 )
 NORM_EPSILON = 1e-5
+T = TypeVar('T', bound='StackConfig')
 # Scale of the relative bias in its table: an optimiser that moves an entry by
 # 1e-3 a step gets to a sharp attention in hundreds of steps.
 BIAS_GAIN = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig:
-  """Shape and execution of a stack of transformer blocks.
+class StackConfig(settings.Settings):
+  """Settings of a stack of layers of any kind.
+
+  Attributes that are no settings come from the task, by `for_task`.
 
   Attributes:
-    num_layers: blocks.
-    width: D, a multiple of num_heads.
-    num_heads: H.
-    mlp_width: hidden units of the MLP.
-    positions: 'rotary' (by place in the sequence), 'lattice' (rotary by column
-      and row of a circular lattice), 'relative' (a learned bias by distance in
-      columns and rows), 'learned' (added to the embedding) or 'none'.
-    rotary_fraction: part of the head width that rotary positions turn.
-    rotary: how fast they turn, with positions 'rotary'.
     row: tokens in a row of the lattice, a state and its separator.
-    num_kv_heads: G, heads of keys and values, a divisor of num_heads; 0 for as
-      many (grouped queries, 2305.13245).
-    bias: whether attention and MLP add biases; swiglu has one at its end alone.
-    parallel_residual: attention and MLP read the same input (GPT-NeoX).
-    dtype: compute type; parameters and logits stay float32.
-    remat: what the backward pass recomputes: 'none', 'full' (each block), or
-      'dots' (all but matrix products).
-    attention: 'xla' or 'cudnn' (flash attention on NVIDIA GPUs, bfloat16).
-    unroll: blocks per iteration of the scan over layers.
-    norm: 'layer' or 'rms' (root mean square, without a bias).
-    norm_epsilon: added to the variance or mean square.
-    norm_place: 'pre' (before attention and MLP), 'sandwich' (before and after
-      each) or 'post' (after each sum with the residual).
-    mlp: 'gelu' or 'swiglu' (2002.05202), both of mlp_width hidden units.
-    mixer: what mixes positions: 'attention', or 'mlp', which mixes a sequence
-      of one fixed length by an MLP over positions (2105.01601).
-    zero_out: whether what is added to the residual starts at zero.
-    tied: whether the read-out is the token embedding, transposed.
     max_length: tokens that learned positions are made for; 0 for the input's.
   """
 
-  num_layers: int
-  width: int
-  num_heads: int
-  mlp_width: int
-  positions: str = 'rotary'
-  rotary_fraction: float = 0.25
-  rotary: attention.Rotary = attention.Rotary()
+  num_layers: int = settings.field(4, 'layers', least=1)
+  width: int = settings.field(128, 'D, of the hidden states', least=1)
+  positions: str = settings.field(
+    'none', 'added to the embedding: learned, or none', choices=PLAIN_POSITIONS
+  )
+  norm: str = settings.field(
+    'layer', 'layer norm, or root mean square without a bias', choices=NORMS
+  )
+  norm_epsilon: float = settings.field(
+    NORM_EPSILON, 'added to the variance or mean square', above=0, most=1
+  )
+  tied: bool = settings.field(
+    False, 'the read-out is the token embedding, transposed'
+  )
+  dtype: str = settings.field(
+    'float32',
+    'of the computation; parameters and logits stay float32',
+    choices=DTYPES,
+  )
+  remat: str = settings.field(
+    'none',
+    'what the backward pass computes again: none, full (each layer), or dots '
+    '(all but matrix products)',
+    choices=REMAT,
+  )
+  unroll: int = settings.field(
+    0, 'layers unrolled in the scan over layers; 0 by platform'
+  )
   row: int = 0
-  num_kv_heads: int = 0
-  bias: bool = True
-  parallel_residual: bool = True
-  dtype: Any = jnp.float32
-  remat: str = 'none'
-  attention: str = 'xla'
-  unroll: int = 1
-  norm: str = 'layer'
-  norm_epsilon: float = NORM_EPSILON
-  norm_place: str = 'pre'
-  mlp: str = 'gelu'
-  mixer: str = 'attention'
-  zero_out: bool = False
-  tied: bool = False
   max_length: int = 0
+
+  def for_task(self: T, task: Any, whole: bool = True) -> T:
+    """The same with what the task decides.
+
+    Args:
+      task: gives `row_tokens`, `length`, `causal` and `lattice`.
+      whole: whether sequences are read whole, and not in segments.
+
+    Raises:
+      UsageError: for fields that do not go together, or with the task.
+    """
+    if self.dtype == 'float64' and not jax.config.jax_enable_x64:
+      settings.complain('dtype', self.dtype, 'needs JAX_ENABLE_X64=1')
+    return dataclasses.replace(
+      self,
+      row=task.row_tokens,
+      max_length=task.length if whole else 0,
+      unroll=scan_unroll(self.unroll, self.num_layers),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig(StackConfig):
+  """Settings of a stack of transformer blocks."""
+
+  num_heads: int = settings.field(
+    4, 'H, attention heads, a divisor of the width', least=1
+  )
+  mlp_width: int = settings.field(512, 'hidden units of the MLP', least=1)
+  positions: str = settings.field(
+    'rotary',
+    'rotary (by place in the sequence), lattice (rotary by column and row of a '
+    'circular lattice), relative (a learned bias by distance in columns and '
+    'rows), learned (added to the embedding), or none',
+    choices=POSITIONS,
+  )
+  rotary_fraction: float = settings.field(
+    0.25, 'part of the head width that rotary positions turn', most=1
+  )
+  rotary: attention.Rotary = settings.group(attention.Rotary)
+  num_kv_heads: int = settings.field(
+    0, 'G, heads of keys and values (grouped queries); 0 for as many as H'
+  )
+  bias: bool = settings.field(
+    True, 'attention and MLP add biases; swiglu has one at its end alone'
+  )
+  parallel_residual: bool = settings.field(
+    True, 'attention and MLP read the same input (GPT-NeoX)'
+  )
+  attention: str = settings.field(
+    'xla',
+    'xla, or cudnn (flash attention on NVIDIA GPUs, bfloat16)',
+    choices=attention.IMPLEMENTATIONS,
+  )
+  norm_place: str = settings.field(
+    'pre',
+    'pre (before attention and MLP), sandwich (before and after each), or post '
+    '(after each sum with the residual)',
+    choices=NORM_PLACES,
+  )
+  mlp: str = settings.field('gelu', 'kind of MLP', choices=MLPS)
+  mixer: str = settings.field(
+    'attention',
+    'what mixes positions: attention, or an mlp over positions (masked layout)',
+    choices=MIXERS,
+  )
+  zero_out: bool = settings.field(
+    False, 'what is added to the residual starts at zero'
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    heads, groups = self.num_heads, self.num_kv_heads
+    if self.width % heads:
+      settings.complain(
+        'width', self.width, f'must be a multiple of num_heads={heads}'
+      )
+    if groups and heads % groups:
+      settings.complain(
+        'num_kv_heads', groups, f'must divide num_heads={heads} (0 for as many)'
+      )
+    if self.norm_place == 'post' and self.parallel_residual:
+      settings.complain(
+        'norm_place', 'post',
+        'needs parallel_residual=False, since attention and MLP come one after '
+        'the other',
+      )  # fmt: skip
+
+  def for_task(self: T, task: Any, whole: bool = True) -> T:
+    """See `StackConfig`."""
+    if self.positions in ('lattice', 'relative') and not task.lattice:
+      settings.complain(
+        'positions', self.positions,
+        'needs rows of cells, which task.name=orbits has',
+      )  # fmt: skip
+    backend = jax.default_backend()
+    if self.attention == 'cudnn' and (
+      self.dtype != 'bfloat16' or backend != 'gpu'
+    ):
+      settings.complain(
+        'attention', 'cudnn',
+        f'needs dtype=bfloat16, not {self.dtype}, and a GPU, not a {backend}; '
+        'attention=xla runs everywhere',
+      )  # fmt: skip
+    if self.mixer == 'mlp' and task.causal:
+      settings.complain(
+        'mixer', 'mlp', 'sees all positions; needs task.layout=masked'
+      )
+    return super().for_task(task, whole)
+
+
+def scan_unroll(asked: int, length: int) -> int:
+  """Iterations of a scan that are unrolled.
+
+  XLA on CPU runs the body of a loop slower than the same code outside of one;
+  on accelerators a rolled loop is as fast and compiles in a fraction of the
+  time.
+
+  Args:
+    asked: for how many; 0 for all of them on a CPU, and one elsewhere.
+    length: of the scan.
+  """
+  if asked:
+    return min(asked, length)
+  return length if jax.default_backend() == 'cpu' else 1
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -10,6 +10,7 @@ loops are those of 2502.05171.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import settings
 from reasoning_depth.models import base, hooks, layers, transformer
 
 INJECTIONS = ('none', 'add', 'concat', 'gate')
@@ -28,71 +30,73 @@ RNG = 'depth'  # name of the key that loops and noise are drawn from
 
 
 @dataclasses.dataclass(frozen=True)
-class Recurrence:
-  """Choices of the recurrence.
+class Recurrence(settings.Settings):
+  """Choices of the recurrence."""
 
-  Attributes:
-    prelude: layers before the loops.
-    coda: layers after them, before the read-out.
-    inject: how a loop sees the input again: 'none', 'add', 'concat' (a linear
-      map of both), or 'gate' (a mixture by a learned gate).
-    initial: the first latent: 'zeros', 'noise' (a draw in training, zeros at
-      inference) or the 'embedding'.
-    carry: what goes from loop to loop: the 'latent', the 'answer' read out at
-      that loop and embedded again, or 'both' added.
-    answer: 'soft' (probabilities) or 'straight_through' (the most likely token,
-      with the gradient of the probabilities).
-    draw: loops of a training batch: 'fixed' at the mean, 'poisson', or
-      'log_normal' Poisson.
-    mean_loops: of the draw, and loops at inference.
-    min_loops: smallest draw.
-    max_loops: largest draw.
-    spread: of 'log_normal', standard deviation of the logarithm.
-    truncate: loops that the gradient covers, counted from the last; 0 for all.
-    read_every: whether the answer is read out after each loop.
-  """
-
-  prelude: int = 0
-  coda: int = 0
-  inject: str = 'add'
-  initial: str = 'zeros'
-  carry: str = 'latent'
-  answer: str = 'soft'
-  draw: str = 'fixed'
-  mean_loops: int = 4
-  min_loops: int = 1
-  max_loops: int = 8
-  spread: float = 0.5
-  truncate: int = 0
-  read_every: bool = False
+  prelude: int = settings.field(0, 'layers before the loops')
+  coda: int = settings.field(0, 'layers after them, before the read-out')
+  inject: str = settings.field(
+    'add',
+    'how a loop sees the input again: none, add, concat (a linear map of both) '
+    'or gate (a mixture by a learned gate)',
+    choices=INJECTIONS,
+  )
+  initial: str = settings.field(
+    'zeros',
+    'the first latent: zeros, noise (a draw in training, zeros at inference) '
+    'or the embedding',
+    choices=INITIALS,
+  )
+  carry: str = settings.field(
+    'latent',
+    'what goes from loop to loop: the latent, the answer read out at that loop '
+    'and embedded again, or both added',
+    choices=CARRIES,
+  )
+  answer: str = settings.field(
+    'soft',
+    'what is embedded again: probabilities (soft), or the most likely token '
+    'with their gradient (straight_through)',
+    choices=ANSWERS,
+  )
+  draw: str = settings.field(
+    'fixed',
+    'loops of a training batch: fixed at mean_loops, poisson, or log_normal '
+    'Poisson',
+    choices=DRAWS,
+  )
+  mean_loops: int = settings.field(4, 'of the draw, and at inference', least=1)
+  min_loops: int = settings.field(1, 'smallest draw', least=1)
+  max_loops: int = settings.field(8, 'largest draw', least=1)
+  spread: float = settings.field(
+    0.5, 'of log_normal, standard deviation of the logarithm'
+  )
+  truncate: int = settings.field(
+    0, 'loops that the gradient covers, counted from the last; 0 for all'
+  )
+  read_every: bool = settings.field(
+    False, 'the answer is read out after each loop'
+  )
 
   def __post_init__(self):
-    for field, allowed in (
-      ('inject', INJECTIONS), ('initial', INITIALS), ('carry', CARRIES),
-      ('answer', ANSWERS), ('draw', DRAWS),
-    ):  # fmt: skip
-      value = getattr(self, field)
-      if value not in allowed:
-        raise ValueError(
-          f'recurrence.{field}={value!r}: allowed are {", ".join(allowed)}'
-        )
-    if not 1 <= self.min_loops <= self.mean_loops <= self.max_loops:
-      raise ValueError(
-        f'recurrence.mean_loops={self.mean_loops}: must be from '
-        f'recurrence.min_loops={self.min_loops}, at least 1, to '
-        f'recurrence.max_loops={self.max_loops}'
-      )
+    super().__post_init__()
+    if not self.min_loops <= self.mean_loops <= self.max_loops:
+      settings.complain(
+        'mean_loops', self.mean_loops,
+        f'must be from min_loops={self.min_loops} to '
+        f'max_loops={self.max_loops}',
+      )  # fmt: skip
     if self.inject == 'none' and (
       self.initial != 'embedding' or self.carry == 'answer'
     ):
-      raise ValueError(
-        'recurrence.inject=none: the input is seen only with '
-        'recurrence.initial=embedding and a latent that is carried'
-      )
+      settings.complain(
+        'inject', 'none',
+        'the input is seen only with initial=embedding and a latent that is '
+        'carried',
+      )  # fmt: skip
     if self.read_every and self.draw != 'fixed':
-      raise ValueError(
-        f'recurrence.read_every=True: goes with recurrence.draw=fixed, not '
-        f'{self.draw}'
+      settings.complain(
+        'read_every', True, f'goes with draw=fixed, not {self.draw}'
       )
 
 
@@ -112,7 +116,7 @@ def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
 
 
-class Looped(nn.Module):
+class Looped(base.Model):
   """Prelude, looped core, coda.
 
   Attributes:
@@ -126,6 +130,26 @@ class Looped(nn.Module):
   vocab_size: int
   layer: Callable[..., nn.Module]
   recurrence: Recurrence = Recurrence()
+
+  stepwise = True
+
+  def trained_depth(self) -> int:
+    """See `base.Model`."""
+    r = self.recurrence
+    return r.mean_loops if r.draw == 'fixed' else r.max_loops
+
+  def depths_read(self) -> int:
+    """See `base.Model`."""
+    return self.recurrence.mean_loops if self.recurrence.read_every else 0
+
+  def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
+    """See `base.Model`."""
+    return transformer.residual_states(seen)
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`; through the coda as well."""
+    state = base.StepState(inputs=x, latent=x)
+    return self.apply({'params': params}, state, method='read')[0]
 
   def setup(self):
     """Makes the parts; see Linen."""
@@ -306,3 +330,16 @@ class Looped(nn.Module):
       unroll=len(counts) if unroll else 1,
     )
     return scan(self, s, (counts, cuts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.TransformerConfig):
+  """Settings of `model.name=looped`; `num_layers` are those of the core."""
+
+  recurrence: Recurrence = settings.group(Recurrence)
+
+  def build(self, task: Any) -> Looped:
+    """The model for a task."""
+    config = self.for_task(task)
+    block = functools.partial(layers.Block, config, task.causal)
+    return Looped(config, task.vocab_size, block, self.recurrence)

@@ -1,11 +1,16 @@
 """Long short-term memory (Hochreiter and Schmidhuber, 1997) as a layer."""
 
+import dataclasses
+import functools
+from typing import Any
+
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import layers
+from reasoning_depth import settings
+from reasoning_depth.models import halting, layers, transformer
 
 
 @flax.struct.dataclass
@@ -28,7 +33,7 @@ class LSTMLayer(nn.Module):
     config: gives the width; the other fields have no effect.
   """
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
 
   @nn.compact
   def __call__(
@@ -61,3 +66,16 @@ class LSTMLayer(nn.Module):
     del length
     zeros = jnp.zeros((batch_size, self.config.width), jnp.float32)
     return LSTMState(zeros, zeros)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.StackConfig):
+  """Settings of `model.name=lstm`."""
+
+  halting: 'halting.Halting' = settings.group(halting.Halting)
+
+  def build(self, task: Any) -> transformer.Transformer:
+    """The model for a task."""
+    config = self.for_task(task)
+    layer = functools.partial(LSTMLayer, config)
+    return transformer.Transformer(config, task.vocab_size, layer, self.halting)

@@ -6,14 +6,18 @@ span by span, and the backward pass computes the states of a span again, so that
 states of the whole sequence are never in memory (its section 3.3.2).
 """
 
+import dataclasses
+import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import layers
+from reasoning_depth import settings
+from reasoning_depth.models import halting, layers, transformer
 
 KERNEL = 4  # tokens of the causal convolution
 EXPAND = 2  # inner width over D
@@ -180,7 +184,7 @@ class MambaLayer(nn.Module):
     state_size: N, hidden units for each inner channel.
   """
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
   state_size: int = 16
 
   @nn.compact
@@ -256,3 +260,19 @@ def _log_rates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
   """log of 1, 2, …, N for every channel (S4D-real)."""
   del key
   return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[1] + 1)), shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.StackConfig):
+  """Settings of `model.name=mamba`."""
+
+  state_size: int = settings.field(
+    16, 'N, hidden units for each inner channel', least=1
+  )
+  halting: 'halting.Halting' = settings.group(halting.Halting)
+
+  def build(self, task: Any) -> transformer.Transformer:
+    """The model for a task."""
+    config = self.for_task(task)
+    layer = functools.partial(MambaLayer, config, self.state_size)
+    return transformer.Transformer(config, task.vocab_size, layer, self.halting)

@@ -12,34 +12,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
+
 FEATURES = ('normalised', 'plain')
 EPSILON = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class MemoryConfig:
-  """Choices of the associative memory.
+class MemoryConfig(settings.Settings):
+  """Choices of the associative memory."""
 
-  Attributes:
-    num_tokens: M, memory tokens that write at the end of a segment.
-    key_width: d_mem, width of keys and queries before the feature map.
-    nu: ν of the feature map DPFP-ν.
-    num_heads: heads the keys and values are split into.
-    features: 'normalised' divides features by their L2 norm (the later public
-      code), 'plain' does not (the code of the paper).
-    correction: whether what is already stored limits the growth of z.
-    use_denominator: whether reads are divided by the normaliser z.
-    gating: one write strength for each value channel, not for each head.
-  """
-
-  num_tokens: int = 16
-  key_width: int = 32
-  nu: int = 3
-  num_heads: int = 1
-  features: str = 'normalised'
-  correction: bool = True
-  use_denominator: bool = True
-  gating: bool = False
+  num_tokens: int = settings.field(
+    16, 'M, memory tokens that write at the end of a segment', least=1
+  )
+  key_width: int = settings.field(
+    32, 'd_mem, of keys and queries before the feature map', least=1
+  )
+  nu: int = settings.field(3, 'of the feature map DPFP-nu', least=1)
+  num_heads: int = settings.field(
+    1, 'heads that keys and values are split into', least=1
+  )
+  features: str = settings.field(
+    'normalised',
+    'divided by their L2 norm (the later public code), or plain (the code of '
+    'the paper)',
+    choices=FEATURES,
+  )
+  correction: bool = settings.field(
+    True, 'what is already stored limits the growth of the normaliser'
+  )
+  use_denominator: bool = settings.field(
+    True, 'reads are divided by the normaliser'
+  )
+  gating: bool = settings.field(
+    False, 'a write strength for each value channel, not for each head'
+  )
 
 
 @flax.struct.dataclass

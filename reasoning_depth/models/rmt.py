@@ -5,6 +5,8 @@ front bring what earlier segments knew; the outputs of those behind it are the
 memory of the next segment.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import settings
 from reasoning_depth.models import (
   halting,
   hooks,
@@ -93,6 +96,46 @@ class RMT(segmented.SegmentModel, kw_only=True):
       memory.astype(self.config.dtype), (batch_size, *shape)
     )
 
+  def own_tokens(self, positions: int) -> slice:
+    """See `base.Model`; memory tokens stand at both ends of a segment."""
+    del positions
+    return slice(self.num_tokens, self.num_tokens + self.segment_length)
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`; the norm is the segment's."""
+    norm = {'norm': params['segment']['norm']}
+    weights = params | {'read_out': params['read_out'] | norm}
+    return super().lens_read_out(weights, x)
+
   def read_out(self) -> nn.Module:
     """Projection alone: a segment's hidden states are normed."""
     return transformer.ReadOut(self.vocab_size, 'none', name='read_out')
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory(segmented.Segments):
+  """Settings of `config.model.memory`."""
+
+  num_tokens: int = settings.field(
+    16, 'M, memory tokens at each end of a segment', least=1
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.TransformerConfig):
+  """Settings of `model.name=rmt`."""
+
+  memory: Memory = settings.group(Memory)
+  halting: 'halting.Halting' = settings.group(halting.Halting)
+
+  def build(self, task: Any) -> RMT:
+    """The model for a task."""
+    config = self.for_task(task, whole=False)
+    return RMT(
+      config=config,
+      vocab_size=task.vocab_size,
+      layer=functools.partial(layers.Block, config, task.causal),
+      num_tokens=self.memory.num_tokens,
+      adaptive=self.halting,
+      **self.memory.for_task(task),
+    )

@@ -1,14 +1,18 @@
 """Models that read a sequence in segments and carry a memory between them."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.models import (
   base,
+  decoding,
   halting,
   hooks,
   layers,
@@ -17,7 +21,7 @@ from reasoning_depth.models import (
 )
 
 
-class SegmentModel(nn.Module, kw_only=True):
+class SegmentModel(base.Model, kw_only=True):
   """Embedding, scan over segments with the memory as its carry, read-out.
 
   Attributes:
@@ -46,6 +50,9 @@ class SegmentModel(nn.Module, kw_only=True):
   unroll_segments: int = 1
   adaptive: halting.Halting = halting.Halting()
   executor: Callable[..., Any] | None = None
+
+  depth_name = 'segment'
+  reads_segments = True
 
   def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
     """The module that reads a segment, and its arguments but the last.
@@ -87,6 +94,40 @@ class SegmentModel(nn.Module, kw_only=True):
     return transformer.output(
       logits, self.adaptive, halting.joined(usage, self.stride)
     )
+
+  def trained_depth(self) -> int:
+    """See `base.Model`."""
+    return self.adaptive.trained_depth
+
+  def with_halting(self, **fields: Any) -> 'SegmentModel':
+    """See `base.Model`."""
+    return self.clone(adaptive=dataclasses.replace(self.adaptive, **fields))
+
+  def stops_early(self) -> str:
+    """See `base.Model`."""
+    return self.adaptive.why_not_early
+
+  def decoder(self) -> decoding.Decoder:
+    """See `base.Model`."""
+    return decoding.SegmentBySegment(self)
+
+  def own_tokens(self, positions: int) -> slice:
+    """See `base.Model`; memory tokens stand behind a segment."""
+    del positions
+    return slice(0, self.segment_length)
+
+  def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
+    """See `base.Model`; the states of all segments, joined to one sequence."""
+    del length
+    x = seen.get('residual')
+    if x is None:
+      return None
+    x = jnp.moveaxis(x[..., self.own_tokens(x.shape[-2]), :], 0, 1)
+    return jax.vmap(lambda s: windows.join(s, self.stride))(x)[None]
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`."""
+    return transformer.read_out(self.config, self.vocab_size, params, x)
 
   def read_segments(
     self, parts: jax.Array, memory: Any, position: jax.Array | None
@@ -139,3 +180,53 @@ class SegmentModel(nn.Module, kw_only=True):
     )(*arguments, num_steps, name='segment')(
       before, (x, np.asarray(windows.cuts(len(x), self.truncate)))
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Segments(settings.Settings):
+  """How a sequence is read in segments; of `config.model.memory`."""
+
+  segment_states: int = settings.field(
+    2, 'states (rows, or tokens where there are none) in a segment', least=1
+  )
+  repeat_states: int = settings.field(
+    1, 'states shown again at the start of the next segment'
+  )
+  truncate: int = settings.field(
+    0, 'segments that the gradient through the memory covers; 0 for all'
+  )
+  unroll: int = settings.field(
+    0, 'segments unrolled in the scan over segments; 0 by platform'
+  )
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.repeat_states >= self.segment_states:
+      settings.complain(
+        'repeat_states', self.repeat_states,
+        f'must be below segment_states={self.segment_states}',
+      )  # fmt: skip
+
+  def for_task(self, task: Any) -> dict[str, int]:
+    """Length, stride, truncation and unrolling, in tokens, for `SegmentModel`.
+
+    Raises:
+      UsageError: where segments do not divide the task's sequences.
+    """
+    shown, repeated = self.segment_states, self.repeat_states
+    for tokens in (task.length, task.held_out_length):
+      rest = tokens - shown * task.row_tokens
+      if rest < 0 or rest % ((shown - repeated) * task.row_tokens):
+        settings.complain(
+          'memory.segment_states', shown,
+          f'with memory.repeat_states={repeated} segments do not divide a '
+          f'sequence of {tokens / task.row_tokens:g} states (the answer is one '
+          'of them)',
+        )  # fmt: skip
+    count = (task.length // task.row_tokens - repeated) // (shown - repeated)
+    return {
+      'segment_length': shown * task.row_tokens,
+      'stride': (shown - repeated) * task.row_tokens,
+      'truncate': self.truncate,
+      'unroll_segments': layers.scan_unroll(self.unroll, count),
+    }

@@ -4,6 +4,7 @@ The stack takes any layer (x [B, L, D], state) → (x, state): transformer block
 here, LSTM and Mamba layers in files of their own.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from reasoning_depth.models import base, halting, hooks, layers
+from reasoning_depth import settings
+from reasoning_depth.models import base, decoding, halting, hooks, layers
 
 
 class Embedding(nn.Module):
   """Token embedding, with learned positions where the config has them."""
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
   vocab_size: int
 
   @nn.compact
@@ -99,7 +101,7 @@ class Stack(nn.Module):
     has_hooks: whether what the layers do can be seen; see `hooks`.
   """
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
   has_hooks: bool = True
@@ -133,7 +135,7 @@ class Stack(nn.Module):
       variable_axes={'params': 0, **(hooks.AXES if self.has_hooks else {})},
       split_rngs={'params': True},
       length=c.num_layers,
-      unroll=c.unroll,
+      unroll=max(c.unroll, 1),
     )(self.layer, self.adaptive, num_steps, unroll, name='layers')(x, states)
     return x, states, halting.average(usage)
 
@@ -141,7 +143,7 @@ class Stack(nn.Module):
 class _Whole(nn.Module):
   """A stack as the body of `halting.Adaptive`."""
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
   layer: Callable[..., nn.Module]
 
   @nn.compact
@@ -173,7 +175,7 @@ class _Layer(nn.Module):
     return hooks.hook(self, 'residual', x), (None, usage)
 
 
-class Transformer(nn.Module):
+class Transformer(base.Model):
   """A model of one stack.
 
   Attributes:
@@ -183,7 +185,7 @@ class Transformer(nn.Module):
     adaptive: what repeats, and until when.
   """
 
-  config: layers.TransformerConfig
+  config: layers.StackConfig
   vocab_size: int
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting = halting.Halting()
@@ -204,6 +206,32 @@ class Transformer(nn.Module):
     """
     del deterministic
     return self._run(tokens, None, depth)[0]
+
+  def trained_depth(self) -> int:
+    """See `base.Model`."""
+    return self.adaptive.trained_depth
+
+  def with_halting(self, **fields: Any) -> 'Transformer':
+    """See `base.Model`."""
+    return self.clone(adaptive=dataclasses.replace(self.adaptive, **fields))
+
+  def stops_early(self) -> str:
+    """See `base.Model`."""
+    return self.adaptive.why_not_early
+
+  def decoder(self) -> decoding.Decoder:
+    """See `base.Model`; a model that repeats has a state for each step."""
+    if self.adaptive.kind == 'none':
+      return decoding.LayerStates(self)
+    return super().decoder()
+
+  def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
+    """See `base.Model`."""
+    return residual_states(seen)
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`."""
+    return read_out(self.config, self.vocab_size, params, x)
 
   def decode(self, tokens: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """Logits [B, n, V] of n tokens that follow those in the state.
@@ -256,3 +284,47 @@ def output(
     executed=usage.executed,
     penalty=config.cost * usage.cost.mean(),
   )
+
+
+def residual_states(seen: dict[str, Any]) -> jax.Array | None:
+  """Hidden states after each layer, [loops, layers, B, L, D].
+
+  Args:
+    seen: what each hook held; the residual is [..., layers, B, L, D].
+  """
+  x = seen.get('residual')
+  return None if x is None else x.reshape(-1, *x.shape[-4:])
+
+
+def read_out(
+  config: layers.StackConfig,
+  vocab_size: int,
+  params: Any,
+  x: jax.Array,
+  norm: str = '',
+) -> jax.Array:
+  """Logits [B, L, V] of hidden states [B, L, D] by a model's own read-out.
+
+  Args:
+    config: of the model.
+    vocab_size: V.
+    params: of the model, with `read_out` and `embedding`.
+    x: hidden states.
+    norm: in the place of the config's, such as 'none'.
+  """
+  table = params['embedding']['tokens']['embedding'] if config.tied else None
+  module = ReadOut(vocab_size, norm or config.norm, config.norm_epsilon)
+  return module.apply({'params': params.get('read_out', {})}, x, table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.TransformerConfig):
+  """Settings of `model.name=transformer`."""
+
+  halting: 'halting.Halting' = settings.group(halting.Halting)
+
+  def build(self, task: Any) -> Transformer:
+    """The model for a task."""
+    config = self.for_task(task)
+    block = functools.partial(layers.Block, config, task.causal)
+    return Transformer(config, task.vocab_size, block, self.halting)

@@ -7,45 +7,37 @@ deep recursions on a carried (y, z), with an optimiser step after each.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from reasoning_depth import settings
 from reasoning_depth.models import base, hooks, layers, transformer
 
 
 @dataclasses.dataclass(frozen=True)
-class TinyRecursion:
-  """Choices of the recursion.
+class TinyRecursion(settings.Settings):
+  """Choices of the recursion."""
 
-  Attributes:
-    inner_steps: n, updates of z in a cycle.
-    cycles: T; the gradient goes through the last alone.
-    supervision: deep recursions at most, in training and at inference.
-    exploration: probability that a sample in training must go on for a random
-      number of deep recursions, though the halting head says stop.
-    halt_weight: of the halting head's loss.
-  """
-
-  inner_steps: int = 6
-  cycles: int = 3
-  supervision: int = 1
-  exploration: float = 0.1
-  halt_weight: float = 0.5
-
-  def __post_init__(self):
-    for field in ('inner_steps', 'cycles', 'supervision'):
-      if getattr(self, field) < 1:
-        raise ValueError(
-          f'recursion.{field}={getattr(self, field)}: must be at least 1'
-        )
-    if not 0 <= self.exploration <= 1:
-      raise ValueError(
-        f'recursion.exploration={self.exploration}: must be from 0 to 1'
-      )
+  inner_steps: int = settings.field(6, 'n, updates of z in a cycle', least=1)
+  cycles: int = settings.field(
+    3, 'T; the gradient goes through the last alone', least=1
+  )
+  supervision: int = settings.field(
+    1, 'deep recursions at most, in training and at inference', least=1
+  )
+  exploration: float = settings.field(
+    0.1,
+    'probability that a sample in training must go on for a random number of '
+    'deep recursions, though the halting head says stop',
+    most=1,
+  )
+  halt_weight: float = settings.field(0.5, "of the halting head's loss")
 
 
 @flax.struct.dataclass
@@ -61,7 +53,7 @@ class Latents:
   reasoning: jax.Array
 
 
-class TRM(nn.Module):
+class TRM(base.Model):
   """Embedding, deep recursion, read-out, halting head.
 
   Attributes:
@@ -75,6 +67,33 @@ class TRM(nn.Module):
   vocab_size: int
   layer: Callable[..., nn.Module]
   recursion: TinyRecursion = TinyRecursion()
+
+  stepwise = True
+  depth_name = 'cycle'
+
+  @property
+  def trained_by(self) -> str:
+    """See `base.Model`."""
+    several = self.recursion.supervision > 1
+    return 'deep_supervision' if several else 'supervised'
+
+  def trained_depth(self) -> int:
+    """See `base.Model`."""
+    return self.recursion.supervision
+
+  def depths_read(self) -> int:
+    """See `base.Model`."""
+    return self.recursion.supervision
+
+  def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
+    """See `base.Model`; the answer after each cycle."""
+    x = seen['answer']
+    return x.reshape(-1, 1, *x.shape[-3:])
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`; the blocks end in a norm of their own."""
+    config, V = self.config, self.vocab_size
+    return transformer.read_out(config, V, params, x, norm='none')
 
   def setup(self):
     """Makes the parts; see Linen."""
@@ -226,3 +245,20 @@ class TRM(nn.Module):
     z = hooks.hook(self, 'reasoning', z)
     y = self.network(y + z)[0]
     return Latents(hooks.hook(self, 'answer', y), z)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(layers.TransformerConfig):
+  """Settings of `model.name=trm`."""
+
+  recursion: TinyRecursion = settings.group(TinyRecursion)
+
+  def build(self, task: Any) -> TRM:
+    """The model for a task."""
+    if task.causal:
+      settings.complain(
+        'name', 'trm', 'answers all cells at once; needs task.layout=masked'
+      )
+    config = self.for_task(task)
+    block = functools.partial(layers.Block, config, task.causal)
+    return TRM(config, task.vocab_size, block, self.recursion)

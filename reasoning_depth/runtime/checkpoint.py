@@ -21,9 +21,30 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from reasoning_depth import errors, settings
 from reasoning_depth.runtime import manifest
 
 _LEFT_OVER = ('*.partial', '*.deleting')
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(settings.Settings):
+  """When a run is saved, and what is kept."""
+
+  every: int = settings.field(2_000, 'updates between checkpoints', least=1)
+  keep: int = settings.field(2, 'newest ones that stay', least=1)
+  keep_best: int = settings.field(0, 'best ones in validation besides')
+  metric: str = settings.field(
+    'exact_match',
+    'what is best',
+    choices=('exact_match', 'bit_accuracy', 'loss'),
+  )
+  keep_every: int = settings.field(
+    0, 'updates between those that stay for good; 0 for none'
+  )
+  grace: float = settings.field(
+    9.0, 'seconds from a signal to the end of the run', least=1
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,14 +174,14 @@ class Checkpoints:
       the state, or None where nothing was ever saved.
 
     Raises:
-      ValueError: where all are damaged, or belong to another run or version.
+      UsageError: where all are damaged, or belong to another run or version.
     """
     step = self._newest_whole() if jax.process_index() == 0 else -1
     if jax.process_count() > 1:
       step = int(multihost_utils.broadcast_one_to_all(np.int32(step)))
     if step < 0:
       if self.steps or any(self._folder.glob('*.damaged*')):
-        raise ValueError(
+        raise errors.UsageError(
           f'--workdir={self.run}: no checkpoint can be loaded; remove its '
           f'{self._folder.name}/ to begin again'
         )
@@ -169,7 +190,7 @@ class Checkpoints:
     try:
       return self._checkpointer.restore(self._at(step) / 'state', abstract)
     except (ValueError, TypeError, KeyError) as error:
-      raise ValueError(
+      raise errors.UsageError(
         f'--workdir={self.run}: checkpoint {step} does not fit this version '
         f'of the code: {_first_line(error)}'
       ) from None
@@ -183,7 +204,7 @@ class Checkpoints:
         self._reject(step, str(error))
         continue
       if facts['config'] != self._digest():
-        raise ValueError(
+        raise errors.UsageError(
           f'--workdir={self.run}: config.json is not the one that checkpoint '
           f'{step} was made with'
         )

@@ -27,7 +27,7 @@ def start(
     process_id: which this is, from 0, or None.
 
   Raises:
-    ValueError: where only some of the three are given, or nobody answers.
+    UsageError: where only some of the three are given, or nobody answers.
   """
   given = {
     '--coordinator': coordinator,
@@ -36,9 +36,11 @@ def start(
   }
   missing = [name for name, value in given.items() if value is None]
   if 0 < len(missing) < len(given):
-    raise ValueError(f'{missing[0]} is missing: {", ".join(given)} go together')
+    raise errors.UsageError(
+      f'{missing[0]} is missing: {", ".join(given)} go together'
+    )
   if not missing and not 0 <= process_id < num_processes:
-    raise ValueError(
+    raise errors.UsageError(
       f'--process_id={process_id}: must be below --num_processes='
       f'{num_processes}, and at least 0'
     )
@@ -51,7 +53,7 @@ def start(
       shutdown_timeout_seconds=HEARTBEAT,
     )  # fmt: skip
   except (RuntimeError, ValueError) as error:
-    raise ValueError(
+    raise errors.UsageError(
       f'--distributed: the processes did not find each other: {error}'
     ) from None
 

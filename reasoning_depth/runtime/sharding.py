@@ -5,12 +5,15 @@ blocks over `model` (tensor parallel). With `parameters = 'fsdp'`, parameters,
 optimiser state and averages are split over `data` as well.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from reasoning_depth import errors, settings
 
 # Dense layers whose outputs, and whose inputs, are heads or hidden units.
 _COLUMNS = ('qkv', 'mlp_in')
@@ -19,17 +22,34 @@ _ROWS = ('attention_out', 'mlp_out')
 _SAMPLES = ('batch', 'latents', 'passes', 'halted')
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings(settings.Settings):
+  """How a run is laid out over devices."""
+
+  data: int = settings.field(
+    0, 'devices along the batch; 0 for all that are left'
+  )
+  model: int = settings.field(
+    1, 'devices along heads and hidden units (tensor parallel)', least=1
+  )
+  parameters: str = settings.field(
+    'replicated',
+    "replicated, or fsdp: split along the batch's devices",
+    choices=('replicated', 'fsdp'),
+  )
+
+
 def make_mesh(config: Mapping[str, Any]) -> Mesh:
   """Builds the mesh of `config.mesh`.
 
   Raises:
-    ValueError: where more devices are asked for than there are.
+    UsageError: where more devices are asked for than there are.
   """
   devices = jax.devices()
   model = config['model']
   data = config['data'] or max(len(devices) // model, 1)
   if data * model > len(devices):
-    raise ValueError(
+    raise errors.UsageError(
       f'mesh.data={config["data"]}, mesh.model={model}: there are '
       f'{len(devices)} devices (data=0 takes all that are left)'
     )
@@ -40,9 +60,9 @@ def make_mesh(config: Mapping[str, Any]) -> Mesh:
 
 
 def check_batch(field: str, batch_size: int, mesh: Mesh) -> None:
-  """Raises ValueError unless every device gets as many samples."""
+  """Raises `UsageError` unless every device gets as many samples."""
   if batch_size % mesh.shape['data']:
-    raise ValueError(
+    raise errors.UsageError(
       f'{field}={batch_size}: must be a multiple of the '
       f'{mesh.shape["data"]} devices along the batch'
     )

@@ -7,6 +7,7 @@ import contextlib
 import json
 import pathlib
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ class Writer:
         after it is dropped, since it will be written again.
     """
     self._writes = jax.process_index() == 0
+    self._begun, self._before = time.monotonic(), 0.0
     if not self._writes:
       return
     path = folder / 'metrics.jsonl'
@@ -33,6 +35,8 @@ class Writer:
       lines = path.read_text(errors='replace').splitlines()
       kept = [line for line in lines if _step(line) <= from_step]
       write_text(path, ''.join(line + '\n' for line in kept))
+      if kept:
+        self._before = json.loads(kept[-1]).get('seconds', 0.0)
     self._file = path.open('a')
     self._troubled = False
     self._events = tensorboardX.SummaryWriter(
@@ -40,9 +44,15 @@ class Writer:
     )
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-    """Adds one line of named values."""
+    """Adds one line of named values, and the seconds the run has taken.
+
+    These go by the clock, of all processes that have trained it, with
+    compilation, evaluation and checkpoints.
+    """
     if not self._writes:
       return
+    seconds = self._before + time.monotonic() - self._begun
+    values = {**values, 'seconds': round(seconds, 2)}
     line = {'step': step, 'split': split, **values}
     self._file.write(json.dumps(line) + '\n')
     self._flush()

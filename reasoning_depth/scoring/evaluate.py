@@ -1,8 +1,8 @@
 """Exact match and bit accuracy on frozen held-out samples, per group.
 
-The samples depend on seed, split and number alone: they are drawn in blocks of
-a fixed size and fed in padded batches, so that neither the batch size nor the
-number of devices changes what is measured.
+The samples depend on seed, split and number alone and are fed in padded
+batches, so that neither the batch size nor the number of devices changes what
+is measured.
 """
 
 import dataclasses
@@ -15,173 +15,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
+from reasoning_depth.models import base as base_model
 from reasoning_depth.models import decoding
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import losses
-from reasoning_depth.tasks import base, baselines, ceiling, orbits
+from reasoning_depth.tasks import base
 
-BLOCK = 256  # samples drawn from one key
-SPLIT_IDS = {'train': 0, 'validation': 1, 'test': 2}
-# Names of what `ceiling` gives for each sample.
-_CEILING = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
 Z95 = 1.959964  # half-width of a 95 % interval in standard deviations
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldOut:
-  """Frozen samples on the host, and what is known of them without a model.
+class Settings(settings.Settings):
+  """How a run is scored."""
 
-  Attributes:
-    batch: arrays [N, ...].
-    observed: [N, T, W] observed states, for orbits; else None.
-    known: named per-sample scores [N] of ceiling and baselines.
-    group_name: what the batch's groups count, or what they are.
-    labels: names of the groups from 0 on, where they have names.
-  """
-
-  batch: base.Batch
-  observed: np.ndarray | None
-  known: dict[str, np.ndarray]
-  group_name: str = 'look_ahead'
-  labels: tuple[str, ...] = ()
-
-  def by_group(
-    self, row: Callable[[np.ndarray], dict[str, Any]]
-  ) -> dict[str, Any]:
-    """What `row` says of chosen samples, bool [N]: all, and each group's."""
-    group = self.batch.group
-    return {
-      'overall': row(np.ones(len(group), bool)),
-      'groups': [
-        {
-          'group': int(g),
-          **({'label': self.labels[g]} if self.labels else {}),
-          **row(group == g),
-        }
-        for g in np.unique(group)
-      ],
-    }
-
-
-def held_out(
-  task: base.Task,
-  key: jax.Array,
-  split: str,
-  num_samples: int,
-  with_ceiling: bool = False,
-) -> HeldOut:
-  """Draws held-out samples.
-
-  Args:
-    task: what is asked.
-    key: the same key gives the same samples.
-    split: 'train', 'validation' or 'test'.
-    num_samples: N.
-    with_ceiling: whether to compute ceiling and baselines (orbits only).
-  """
-  if base.on_host(task):
-    batch = task.host_sample(host_seed(key), 0, num_samples, split)
-  else:
-    batch = draw(task.sample, key, split, num_samples)
-  if not isinstance(task, orbits.Orbits):
-    name = getattr(task, 'group_name', 'group')
-    return HeldOut(batch, None, {}, name, getattr(task, 'group_labels', ()))
-  rules, states, look_ahead = draw(task.sample_orbits, key, split, num_samples)
-  observed = states[:, : task.num_states]
-  known = {}
-  if with_ceiling:
-    answers = states[np.arange(num_samples), task.num_states - 1 + look_ahead]
-    known = without_learning(task, rules, observed, look_ahead, answers)
-    if task.asks_rule:
-      asked = batch.group == orbits.RULE_GROUP
-      of_rule = _rule_without_learning(task, observed)
-      known = {
-        name: np.where(asked, of_rule.get(name, np.nan), values)
-        for name, values in known.items()
-      }
-  return HeldOut(batch, observed, known)
-
-
-def host_seed(key: jax.Array) -> int:
-  """The seed that held-out samples of a host's task are made from."""
-  return int(jax.random.bits(key))
-
-
-def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:
-  """Samples in blocks of one key each, so that more begin with the same."""
-  key = jax.random.fold_in(key, SPLIT_IDS[split])
-  blocks = jnp.arange(-(-num_samples // BLOCK))
-  drawn = jax.jit(
-    lambda key: jax.lax.map(
-      lambda i: sample(jax.random.fold_in(key, i), BLOCK, split), blocks
-    )
-  )(key)
-  return jax.tree.map(
-    lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples], drawn
+  every: int = settings.field(2_000, 'updates between validations', least=1)
+  validation_samples: int = settings.field(
+    1_024, 'samples of a validation', least=1
   )
-
-
-def held_out_orbits(
-  task: orbits.Orbits, key: jax.Array, steps: int, num_samples: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Rules and states [N, T + steps, W] of the test split, on the host."""
-  longer = dataclasses.replace(task, look_ahead=(steps,))
-  return draw(longer.sample_orbits, key, 'test', num_samples)[:2]
-
-
-def lay_out(
-  task: orbits.Orbits,
-  rules: np.ndarray,
-  observed: np.ndarray,
-  answer: np.ndarray,
-  group: int,
-) -> base.Batch:
-  """A batch on the host from observed states [N, T, W] and answers [N, W]."""
-  states = np.concatenate([observed, answer[:, None]], axis=1)
-  at = jnp.full(len(states), group, jnp.int32)
-  return jax.device_get(jax.jit(task.tokens)(rules, states, at, at))
-
-
-def without_learning(
-  task: orbits.Orbits,
-  rules: np.ndarray,
-  observed: np.ndarray,
-  look_ahead: np.ndarray | int,
-  answers: np.ndarray,
-) -> dict[str, np.ndarray]:
-  """Scores [N] of the best possible predictor and of the baselines.
-
-  Args:
-    task: gives radius, layout and variant.
-    rules: [N, 2**(2r+1)].
-    observed: [N, T, W].
-    look_ahead: of each sample, or of all.
-    answers: [N, W].
-  """
-  look_ahead = np.broadcast_to(look_ahead, len(rules))
-  if task.variant == 'ro_s':  # who is told the rule can know everything
-    known = dict.fromkeys(_CEILING, np.ones(len(rules)))
-  else:
-    best = ceiling.ceiling(rules, observed, look_ahead, radius=task.radius)
-    bits = best.prefix_bit_accuracy if task.causal else best.bit_accuracy
-    known = dict(
-      zip(_CEILING, (best.exact_match, bits, best.exact), strict=True)
-    )
-  for name, predict in baselines.PREDICTORS.items():
-    right = predict(observed) == answers
-    known[f'{name}_exact_match'] = right.all(-1)
-    known[f'{name}_bit_accuracy'] = right.mean(-1)
-  return {k: np.asarray(v, np.float64) for k, v in known.items()}
-
-
-def _rule_without_learning(
-  task: orbits.Orbits, observed: np.ndarray
-) -> dict[str, np.ndarray]:
-  """Best possible scores [N] where the rule is asked: unseen bits are even."""
-  seen = ceiling.seen_entries(observed, task.radius)
-  unseen = (~seen).sum(-1)
-  scores = (0.5**unseen, 1 - unseen / (2 * seen.shape[-1]), np.ones(len(seen)))
-  return dict(zip(_CEILING, scores, strict=True))
+  test_samples: int = settings.field(
+    10_000, 'samples of the final evaluation', least=1
+  )
+  batch_size: int = settings.field(
+    256, 'samples on the devices at once; changes no result', least=1
+  )
+  rows: int = settings.field(64, 'samples written out one by one')
+  rollout: int = settings.field(
+    0, 'steps for which answers at k = 1 are fed back; 0 for none'
+  )
+  ceiling: bool = settings.field(
+    True, 'whether the best possible score is computed'
+  )
 
 
 def make_eval_step(model: nn.Module, config: Mapping[str, Any]) -> Callable:
@@ -211,10 +75,12 @@ class Evaluator:
 
   def __init__(
     self,
-    model: nn.Module,
+    model: base_model.Model,
     task: base.Task,
     config: Mapping[str, Any],
     mesh: Any,
+    generates: bool = False,
+    thinking: int = 0,
   ):
     """Prepares; nothing is compiled before the first call.
 
@@ -224,18 +90,24 @@ class Evaluator:
       config: the whole config; of `eval.batch_size`, the samples on the devices
         at once, no result depends.
       mesh: devices to use.
+      generates: whether answers are generated token by token, though the task
+        does not ask for that.
+      thinking: rows that may be generated before the answer.
     """
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
     # What comes back is read on every host.
     self._whole = sharding.replicated(mesh)
-    train = config['train']
-    grpo = train['method'] == 'grpo'
-    self._thinking = train['grpo']['thinking'] if grpo else 0
+    self._generates, self._thinking = generates or task.generates, thinking
     self._model = model
-    self._eval_step = make_eval_step(model, train)
+    self._eval_step = make_eval_step(model, config['train'])
     self.step = jax.jit(self._eval_step, out_shardings=self._whole)
+
+  @property
+  def scored_by(self) -> str:
+    """How `run` gets its answers: 'generation' or 'teacher forcing'."""
+    return 'generation' if self._generates else 'teacher forcing'
 
   def predict(
     self, params: Any, batch: base.Batch, step: Callable | None = None
@@ -263,13 +135,15 @@ class Evaluator:
       lambda *parts: np.concatenate(parts)[:N], *jax.device_get(outputs)
     )
 
-  def run(self, params: Any, samples: HeldOut) -> 'Result':
-    """Scores held-out samples, each token given the true ones before it."""
+  def run(self, params: Any, samples: base.HeldOut) -> 'Result':
+    """Scores held-out samples as the task asks; see `scored_by`."""
+    if self._generates:
+      return self.run_generated(params, samples)
     loss, tokens = self.predict(params, samples.batch)
     return Result(samples, loss, tokens)
 
-  def run_generated(self, params: Any, samples: HeldOut) -> 'Result':
-    """Scores what the model says by itself, one token after another.
+  def run_generated(self, params: Any, samples: base.HeldOut) -> 'Result':
+    """Scores what the model generates by itself, one token after another.
 
     The loss is still that given the true tokens.
     """
@@ -282,16 +156,12 @@ class Evaluator:
 
   def _generate(self, params, batch):
     loss, _ = self._eval_step(params, batch)
-    P, W = self.task.prompt_length, self.task.width
-    thinking = self._thinking * self.task.row_tokens
+    prompts = batch.inputs[:, : self.task.prompt_length]
+    more = self._thinking * self.task.row_tokens
     tokens, _ = decoding.generate(
-      self._model, params, batch.inputs[:, :P], self.task.length + 1 + thinking
+      self._model, params, prompts, self.task.length + 1 + more
     )
-    if thinking:  # the answer is what comes after the last GEN
-      cells = orbits.last_answer(tokens, P, W).cells
-      tokens = tokens.at[:, P : P + W].set(cells)
-      tokens = tokens[:, : self.task.length + 1]
-    return loss, tokens[:, 1:]  # aligned with the logits that predict them
+    return loss, self.task.read_generated(tokens)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +176,7 @@ class Result:
       'generation', or 'its own answers fed back'.
   """
 
-  samples: HeldOut
+  samples: base.HeldOut
   loss: np.ndarray
   tokens: np.ndarray
   scored_by: str = 'teacher forcing'

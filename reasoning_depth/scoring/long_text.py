@@ -1,19 +1,20 @@
-"""Scores answers at the end of text of any length, read segment by segment.
+"""Scores answers at the end of text of any length, read as a stream.
 
 A sample is made piece by piece and only the memory of what was read is kept, so
 that neither its tokens nor its logits are ever held at once.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import segmented
+from reasoning_depth import errors
+from reasoning_depth.longcontext import streaming
+from reasoning_depth.models import base as base_model
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate, losses
 from reasoning_depth.tasks import base
@@ -21,11 +22,11 @@ from reasoning_depth.tasks import base
 AT_ONCE = 16  # segments read in one call of the devices
 
 
-def can(task: base.Task, model: nn.Module) -> bool:
+def can(task: base.Task, model: base_model.Model) -> bool:
   """Whether a task streams its samples and a model reads streams of them."""
   return (
-    hasattr(task, 'stream')
-    and isinstance(model, segmented.SegmentModel)
+    task.streams
+    and model.reads_segments
     and model.segment_length == model.stride
   )
 
@@ -35,7 +36,7 @@ class Reader:
 
   def __init__(
     self,
-    model: segmented.SegmentModel,
+    model: base_model.Model,
     task: base.Task,
     config: Mapping[str, Any],
     mesh: jax.sharding.Mesh,
@@ -45,15 +46,13 @@ class Reader:
     self._size = config['eval']['batch_size']
     self._loss = config['train']['loss']
     self._first = sharding.batched(mesh)
-    self._second = sharding.batches(mesh)
     whole = sharding.replicated(mesh)
-    self._read = jax.jit(self._pass_by)
     self._answer = jax.jit(self._score, out_shardings=whole)
 
   def run(
     self, params: Any, key: jax.Array, split: str, num_samples: int
   ) -> evaluate.Result:
-    """Scores the samples that `evaluate.held_out` would draw.
+    """Scores the samples that `draw_held_out` of the task would draw.
 
     Args:
       params: parameters of the model.
@@ -65,9 +64,9 @@ class Reader:
       the result of the last segments, which hold the answers.
 
     Raises:
-      ValueError: where an answer begins before the last segment.
+      UsageError: where an answer begins before the last segment.
     """
-    seed = evaluate.host_seed(key)
+    seed = base.host_seed(key)
     parts, losses_, tokens = [], [], []
     for first in range(0, num_samples, self._size):
       count = min(self._size, num_samples - first)
@@ -78,9 +77,8 @@ class Reader:
       losses_.append(loss[:count])
       tokens.append(said[:count])
     batch = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    name = getattr(self._task, 'group_name', 'group')
     return evaluate.Result(
-      evaluate.HeldOut(batch, None, {}, name),
+      base.HeldOut(batch, group_name=self._task.group_name),
       np.concatenate(losses_),
       np.concatenate(tokens),
     )
@@ -90,52 +88,42 @@ class Reader:
   ) -> tuple[base.Batch, np.ndarray, np.ndarray]:
     """Last segments of samples, their losses [B] and predictions [B, L]."""
     length = self._model.segment_length
-    segments = map(
-      _rows,
-      zip(
-        *(self._task.stream(seed, 0, i, split, length) for i in indices),
-        strict=True,
-      ),
-    )
-    memory, left = None, self._task.length // length - 1
+    segments = self._segments(seed, split, indices)
+    state = streaming.start(self._model, params, len(indices))
+    left = self._task.length // length - 1
     while left:
       # The first call takes what does not fill a whole one.
       count = left % AT_ONCE or AT_ONCE
       read = list(itertools.islice(segments, count))
       if any(part.weights.any() for part in read):
-        raise ValueError(
+        raise errors.UsageError(
           f'config.model.memory.segment_states={length}: the answer does not '
           'fit into the last segment'
         )
-      inputs = np.stack([part.inputs for part in read])
-      memory = self._read(params, jax.device_put(inputs, self._second), memory)
+      piece = np.concatenate([part.inputs for part in read], axis=1)
+      state, _ = streaming.feed(
+        self._model, params, state, piece, together=count, logits='none',
+        sharding=self._first,
+      )  # fmt: skip
       left -= count
     last = next(segments)
-    on_devices = jax.device_put(last, self._first)
-    return last, *jax.device_get(self._answer(params, on_devices, memory))
-
-  def _pass_by(self, params, parts, memory):
-    """The memory after segments [S, B, L]."""
-    return self._model.apply(
-      {'params': params}, parts, memory, 0, method='read_segments'
-    )[1]
-
-  def _score(self, params, batch, memory):
-    """Losses [B] and predictions [B, L] of a last segment."""
-    L = batch.inputs.shape[1]
-    _, _, logits = self._model.apply(
-      {'params': params},
-      batch.inputs[None],
-      memory,
-      jnp.arange(L),
-      method='read_segments',
+    _, logits = streaming.feed(
+      self._model, params, state, last.inputs, sharding=self._first
     )
-    logits = logits.swapaxes(0, 1)  # positions come first
+    on_devices = jax.device_put(last, self._first)
+    return last, *jax.device_get(self._answer(on_devices, logits))
+
+  def _segments(
+    self, seed: int, split: str, indices: list[int]
+  ) -> Iterator[base.Batch]:
+    """Batches [B, segment] of all samples, from the first segment on."""
+    length = self._model.segment_length
+    streams = [self._task.stream(seed, 0, i, split, length) for i in indices]
+    for parts in zip(*streams, strict=True):
+      yield jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+  def _score(self, batch, logits):
+    """Losses [B] and predictions [B, L] of a last segment."""
     entropy = losses.cross_entropy(logits, batch.targets, self._loss)
     loss = jnp.mean(entropy, axis=-1, where=batch.weights > 0)
     return loss, logits.argmax(-1).astype(jnp.int32)
-
-
-def _rows(parts: tuple[base.Batch, ...]) -> base.Batch:
-  """Batches of one sample each as one batch."""
-  return jax.tree.map(lambda *x: np.concatenate(x), *parts)

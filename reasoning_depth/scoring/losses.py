@@ -8,6 +8,9 @@ import optax
 from reasoning_depth.models import base as models_base
 from reasoning_depth.tasks import base
 
+KINDS = ('softmax', 'stablemax')
+DEPTHS = ('last', 'every', 'look_ahead')
+
 
 @flax.struct.dataclass
 class Sums:
@@ -78,7 +81,7 @@ def for_softmax(logits: jax.Array, kind: str) -> jax.Array:
   """Logits whose softmax has the probabilities of a kind of loss."""
   if kind == 'softmax':
     return logits
-  # Where a branch is not taken its argument is made harmless.
+  # Double where: no NaN gradient from the branch that is not taken.
   above, below = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
   return jnp.log1p(above) - jnp.log1p(-below)
 

@@ -6,24 +6,7 @@ import jax
 import numpy as np
 
 from reasoning_depth.scoring import evaluate
-from reasoning_depth.tasks import base, orbits
-
-
-def check(task: base.Task, steps: int) -> None:
-  """Raises ValueError unless the task can be rolled out so far."""
-  if not steps:
-    return
-  if not isinstance(task, orbits.Orbits) or (
-    (task.variant, task.look_ahead) != ('o_s', (1,))
-  ):
-    raise ValueError(
-      f'config.eval.rollout={steps}: needs task.variant=o_s and '
-      'task.look_ahead=(1,), whose answers are fed back'
-    )
-  if steps > orbits.MAX_LOOK_AHEAD:
-    raise ValueError(
-      f'config.eval.rollout={steps}: at most {orbits.MAX_LOOK_AHEAD}'
-    )
+from reasoning_depth.tasks import base
 
 
 def roll_out(
@@ -37,10 +20,10 @@ def roll_out(
   """Scores the states 1 to `steps` ahead, each predicted from the one before.
 
   The window of observed states slides: the first one is dropped, the predicted
-  one is added at the end. A causal model generates its answer by itself.
+  one is added at the end. A causal model generates its answer.
 
   Args:
-    evaluator: of a task with look-ahead 1.
+    evaluator: of a task whose `check_rollout` allows it.
     params: parameters of its model.
     key: the same key gives the same samples.
     steps: answers fed back, less one.
@@ -48,28 +31,27 @@ def roll_out(
     with_ceiling: whether to compute ceiling and baselines.
   """
   task = evaluator.task
-  rules, states = evaluate.held_out_orbits(task, key, steps, num_samples)
+  rules, states = task.draw_longer(key, steps, num_samples)
   T = task.num_states
   observed = states[:, :T]
   window, results = observed, []
   for k in range(1, steps + 1):
     truth = states[:, T - 1 + k]
-    question = evaluate.lay_out(task, rules, window, truth, group=1)
+    question = task.question(rules, window, truth)
     answer = evaluator.run_generated if task.causal else evaluator.run
-    result = answer(params, evaluate.HeldOut(question, observed, {}))
+    result = answer(params, base.HeldOut(question, observed))
     said = result.tokens[result.asked].reshape(num_samples, -1)
     window = np.concatenate([window[:, 1:], said[:, None] % 2], axis=1)
-    known = {}
-    if with_ceiling:
-      known = evaluate.without_learning(task, rules, observed, k, truth)
-    batch = question.replace(group=np.full(num_samples, k, np.int32))
+    at = np.full(num_samples, k, np.int32)
+    known = task.known_scores(rules, states, at) if with_ceiling else {}
+    batch = question.replace(group=at)
     results.append((batch, result.loss, result.tokens, known))
   batches, losses, tokens, known = zip(*results, strict=True)
 
   def join(*parts):
     return np.concatenate(parts)
 
-  samples = evaluate.HeldOut(
+  samples = base.HeldOut(
     jax.tree.map(join, *batches),
     np.tile(observed, (steps, 1, 1)),
     jax.tree.map(join, *known),

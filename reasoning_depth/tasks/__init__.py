@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import (
   association,
   babilong,
@@ -13,7 +14,7 @@ from reasoning_depth.tasks import (
   orbits,
 )
 
-TASKS = {
+TASKS: dict[str, type[base.Task]] = {
   'association': association.Association,
   'babilong': babilong.BABILong,
   'composition': composition.Composition,
@@ -27,10 +28,8 @@ def make(config: Mapping[str, Any]) -> base.Task:
   """Builds a task from `config.task`: its name and its fields.
 
   Raises:
-    ValueError: for an unknown name, or a field out of range.
+    UsageError: for an unknown name, or a field out of range.
   """
   fields = dict(config)
-  name = fields.pop('name')
-  if name not in TASKS:
-    raise ValueError(f'name={name!r}: allowed are {", ".join(TASKS)}')
-  return TASKS[name](**fields)
+  kind = settings.choose('name', fields.pop('name'), TASKS)
+  return settings.build(kind, fields)

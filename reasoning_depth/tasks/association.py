@@ -20,62 +20,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import base
 
 VARIANTS = ('remember', 'rewrite')
-SPLITS = ('train', 'validation', 'test')
 MAX_SYMBOLS = 4096
 _MOST_INDICES = 2**31 - 1  # what a key is drawn from fits an int32
 
 
 @dataclasses.dataclass(frozen=True)
-class Association:
+class Association(base.Task):
   """Pairs of random keys and values as a task; see the module docstring.
 
   Token ids are the symbols, then SEP, GEN, EOS and PAD.
 
-  Attributes:
-    variant: 'remember' or 'rewrite'.
-    num_pairs: pairs that are shown.
-    train_queries: questions after them in training; 1 in the paper, and always
-      in the other splits. Most of the work is to read the pairs, and more
-      questions learn more from it.
-    key_length: symbols in a key.
-    value_length: symbols in a value.
-    symbols: kinds of symbols, for keys and values alike.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  variant: str = 'remember'
-  num_pairs: int = 50
-  train_queries: int = 1
-  key_length: int = 3
-  value_length: int = 1
-  symbols: int = 16
+  variant: str = settings.field(
+    'remember', 'keys are all different, or written over', choices=VARIANTS
+  )
+  num_pairs: int = settings.field(
+    50, 'pairs that are shown', least=1, most=2**20
+  )
+  train_queries: int = settings.field(
+    1, 'questions of a sample in training; else one', least=1, most=2**20
+  )
+  key_length: int = settings.field(3, 'symbols in a key', least=1, most=4096)
+  value_length: int = settings.field(
+    1, 'symbols in a value', least=1, most=4096
+  )
+  symbols: int = settings.field(
+    16, 'kinds of symbols, in keys and values', least=2, most=MAX_SYMBOLS
+  )
 
   group_name = 'num_pairs'
+  causal = True  # the value is predicted left to right
 
   def __post_init__(self):
-    if self.variant not in VARIANTS:
-      raise ValueError(
-        f'variant={self.variant!r}: allowed are {", ".join(VARIANTS)}'
-      )
-    for field in ('num_pairs', 'train_queries', 'key_length', 'value_length'):
-      if getattr(self, field) < 1:
-        raise ValueError(
-          f'{field}={getattr(self, field)}: at least 1 is needed'
-        )
-    if not 2 <= self.symbols <= MAX_SYMBOLS:
-      raise ValueError(
-        f'symbols={self.symbols}: allowed are 2 to {MAX_SYMBOLS}'
-      )
+    super().__post_init__()
     keys = self.symbols**self._drawn_at_once
     if self.variant == 'remember' and self.num_pairs > keys:
-      raise ValueError(
-        f'num_pairs={self.num_pairs}: variant=remember needs distinct keys; '
-        f'key_length={self.key_length} and symbols={self.symbols} allow {keys}'
+      settings.complain(
+        'num_pairs',
+        self.num_pairs,
+        'variant=remember needs distinct keys; '
+        f'key_length={self.key_length} and symbols={self.symbols} allow {keys}',
       )
 
   @property
@@ -99,11 +90,6 @@ class Association:
     return (self.num_pairs + 1) * self.row_tokens
 
   @property
-  def causal(self) -> bool:
-    """The value is predicted left to right."""
-    return True
-
-  @property
   def _drawn_at_once(self) -> int:
     """Symbols of a key, the first ones, that one int32 can number."""
     most = 1
@@ -118,9 +104,8 @@ class Association:
 
     Splits are apart by their keys alone. The group is the number of pairs.
     """
-    if split not in SPLITS:
-      raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
-    key = jax.random.fold_in(key, SPLITS.index(split))
+    base.check_split(split)
+    key = jax.random.fold_in(key, base.SPLITS.index(split))
     keys_key, values_key, query_key = jax.random.split(key, 3)
     B, N = batch_size, self.num_pairs
     Q = self.train_queries if split == 'train' else 1

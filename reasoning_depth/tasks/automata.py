@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import errors
+
 RADII = (1, 2, 3)
 # Fractions of the index range, in this order; 'train' owns what is left.
 SPLITS = {'train': (0.0, 0.8), 'validation': (0.8, 0.9), 'test': (0.9, 1.0)}
@@ -24,11 +26,11 @@ def table_size(radius: int) -> int:
 
 
 def check_lattice(width: int, radius: int) -> None:
-  """Raises ValueError unless a circular lattice of this kind exists."""
+  """Raises `UsageError` unless a circular lattice of this kind exists."""
   if radius not in RADII:
-    raise ValueError(f'radius={radius}: allowed are 1, 2 and 3')
+    raise errors.UsageError(f'radius={radius}: allowed are 1, 2 and 3')
   if width < 2 * radius + 1:
-    raise ValueError(
+    raise errors.UsageError(
       f'width={width}: a lattice of radius {radius} needs at least '
       f'{2 * radius + 1} cells'
     )

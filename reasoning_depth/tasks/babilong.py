@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from reasoning_depth import errors, settings
 from reasoning_depth.tasks import babi, background, base, vocabulary
 
-SPLITS = ('train', 'validation', 'test')
 MAX_LENGTH = 2**30
 # Stories that are drawn until one fits into the length.
 _TRIALS, _MORE_TRIALS = 50, 10_000
@@ -27,36 +27,33 @@ _STORY, _PLACES, _BACKGROUND = range(3)  # streams of random numbers
 
 
 @dataclasses.dataclass(frozen=True)
-class BABILong:
+class BABILong(base.Task):
   """Questions about stories hidden in long text; see the module docstring.
 
-  Attributes:
-    question: 'qa1' to 'qa5', as in `babi`.
-    length: tokens in a sequence.
-    background: files of real books with commas between, or '' for invented
-      text; their sentences that name a person, place or object of a story are
-      left out, and so are those of fewer than ten tokens.
-    tokenizer: JSON file of the library `tokenizers`, or '' for a fixed list of
-      the words that stories and invented text have.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  question: str = 'qa1'
-  length: int = 1024
-  background: str = ''
-  tokenizer: str = ''
+  question: str = settings.field('qa1', 'as in `babi`', choices=babi.TASKS)
+  length: int = settings.field(
+    1024, 'tokens in a sequence', least=1, most=MAX_LENGTH
+  )
+  background: str = settings.field(
+    '',
+    'text files of real books with commas between; their sentences that name '
+    'a person, place or object of a story are left out; empty: invented text',
+  )
+  tokenizer: str = settings.field(
+    '', 'JSON file of the library `tokenizers`; empty: whole words'
+  )
 
+  causal = True  # the answer is predicted left to right
   group_name = 'length'
+  on_host = True
+  streams = True
 
   def __post_init__(self):
-    if self.question not in babi.TASKS:
-      raise ValueError(
-        f'question={self.question!r}: allowed are {", ".join(babi.TASKS)}'
-      )
-    if not 1 <= self.length <= MAX_LENGTH:
-      raise ValueError(f'length={self.length}: allowed are 1 to {MAX_LENGTH}')
+    super().__post_init__()
     self._story(_generator(0, 0, 0, 0, _STORY), _TRIALS)
     if self.background:
       self._sentences_of_books  # noqa: B018, read early so that it may raise
@@ -76,16 +73,6 @@ class BABILong:
     """The token that asks for the answer."""
     return self._vocabulary.size + 1
 
-  @property
-  def row_tokens(self) -> int:
-    """Tokens that segments are whole multiples of."""
-    return 1
-
-  @property
-  def causal(self) -> bool:
-    """The answer is predicted left to right."""
-    return True
-
   @functools.cached_property
   def _vocabulary(self) -> vocabulary.Vocabulary:
     if self.tokenizer:
@@ -98,13 +85,13 @@ class BABILong:
     for sentence in background.of_books(self.background):
       try:
         encoded.append(np.array(self._encode(sentence), np.int32))
-      except ValueError as error:
-        raise ValueError(
+      except errors.UsageError as error:
+        raise errors.UsageError(
           f'background={background.shown(self.background)}: {error}'
         ) from None
     kept = [s for s in encoded if len(s) >= background.SHORTEST]
     if not kept:
-      raise ValueError(
+      raise errors.UsageError(
         f'background={background.shown(self.background)}: no usable sentence; '
         f'needed are some of at least {background.SHORTEST} tokens'
       )
@@ -121,7 +108,7 @@ class BABILong:
     split: str = 'train',
     first: int = 0,
   ) -> base.Batch:
-    """A batch of NumPy arrays, made on the host; see `base.HostTask`.
+    """A batch of NumPy arrays, made on the host; see `base.Task`.
 
     Splits are apart by their random numbers. The group is the length.
     """
@@ -149,12 +136,11 @@ class BABILong:
     Yields:
       parts [1, segment] of sample `index` of the batch, from first to last.
     """
-    if split not in SPLITS:
-      raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
+    base.check_split(split)
     if segment < 1 or self.length % segment:
       raise ValueError(f'segment={segment}: must divide length={self.length}')
     generator = functools.partial(
-      _generator, seed, SPLITS.index(split), step, index
+      _generator, seed, base.SPLITS.index(split), step, index
     )
     facts, ending, answered = self._story(generator(_STORY), _MORE_TRIALS)
     waiting, at = [], 0
@@ -198,7 +184,7 @@ class BABILong:
           fitting.append((facts[: q.after], ending, len(answer)))
       if fitting:
         return fitting[rng.integers(len(fitting))]
-    raise ValueError(
+    raise errors.UsageError(
       f'length={self.length}: too short for the facts of question='
       f'{self.question}; the shortest of {trials} stories takes {shortest} '
       'tokens'
@@ -248,6 +234,8 @@ class BABILong:
 def _generator(
   seed: int, split: int, step: int, index: int, stream: int
 ) -> np.random.Generator:
-  key = np.array([len(SPLITS) * seed + split, (step << 32) + index], np.uint64)
+  key = np.array(
+    [len(base.SPLITS) * seed + split, (step << 32) + index], np.uint64
+  )
   counter = np.array([0, 0, 0, stream], np.uint64)
   return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from reasoning_depth import errors
 from reasoning_depth.tasks import babi
 
 # No word of these is a person, a place or an object of a story.
@@ -90,24 +91,24 @@ def of_books(paths: str) -> list[str]:
     paths: files of UTF-8 text, with commas between.
 
   Raises:
-    ValueError: for a file that cannot be read, or if no sentence is left.
+    UsageError: for a file that cannot be read, or if no sentence is left.
   """
   kept = []
   for path in paths.split(','):
     try:
       text = pathlib.Path(path).read_text('utf-8')
     except UnicodeDecodeError as error:
-      raise ValueError(
+      raise errors.UsageError(
         f'background={shown(path)}: not UTF-8 text (byte {error.start})'
       ) from None
     except (OSError, ValueError) as error:
       reason = getattr(error, 'strerror', None) or error
-      raise ValueError(f'background={shown(path)}: {reason}') from None
+      raise errors.UsageError(f'background={shown(path)}: {reason}') from None
     for sentence in re.split(r'(?<=[.!?])\s+', ' '.join(text.split())):
       if not _NAMES & set(re.findall(r'[^\W_]+', sentence.lower())):
         kept.append(sentence)
   if not any(kept):
-    raise ValueError(
+    raise errors.UsageError(
       f'background={shown(paths)}: no usable sentence; needed are some that '
       'name no person, place or object of a story'
     )

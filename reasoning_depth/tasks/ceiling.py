@@ -18,6 +18,8 @@ import numpy as np
 
 from reasoning_depth.tasks import automata
 
+# Names of what is known of each sample, in evaluations and reports.
+NAMES = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
 _OPEN = 2  # the value of an entry not known; 0 and 1 are known
 _ROWS = 2**17  # cases held at once, at most; about a kilobyte each at r = 3
 
@@ -40,6 +42,12 @@ class Ceiling:
   bit_accuracy: np.ndarray
   prefix_bit_accuracy: np.ndarray
   exact: np.ndarray
+
+  def named(self, causal: bool) -> dict[str, np.ndarray]:
+    """By `NAMES`, for a layout that is causal or not."""
+    bits = self.prefix_bit_accuracy if causal else self.bit_accuracy
+    values = self.exact_match, bits, self.exact
+    return dict(zip(NAMES, values, strict=True))
 
 
 @flax.struct.dataclass
@@ -110,9 +118,68 @@ def ceiling(
   return Ceiling(*scores.T, exact)
 
 
-def seen_entries(states: np.ndarray, radius: int) -> np.ndarray:
-  """Which entries states [B, T, W] reveal, bool [B, 2**(2r+1)]."""
-  return _observe(np.asarray(states, np.uint8), radius).table != _OPEN
+def rule_ceiling(
+  rule: np.ndarray,
+  states: np.ndarray,
+  radius: int,
+  look_ahead: np.ndarray,
+  answer: np.ndarray | None = None,
+  max_cases: int = 1024,
+) -> Ceiling:
+  """What can be known of the whole rule, all entries asked at once.
+
+  Entries that no transition has revealed are 0 or 1 with even chances. Where
+  the state k steps ahead is shown as well, only fillings that lead to it are
+  left: these fillings are equally likely, so the best guess is right once in
+  as many as there are.
+
+  Args:
+    rule: [B, 2**(2r+1)], the true rules; see `ceiling`.
+    states: [B, T, W], the states observed.
+    radius: r, 1 to 3.
+    look_ahead: int [B], k of each sample.
+    answer: [B, W], the state k steps ahead where it is shown; None where not.
+    max_cases: bound on time and memory, per sample; see `ceiling`.
+  """
+  rule, states = np.asarray(rule, np.uint8), np.asarray(states, np.uint8)
+  look_ahead = np.asarray(look_ahead)
+  _check(rule, states, look_ahead, radius, max_cases)
+  scores, exact = np.zeros((len(rule), 2)), np.ones(len(rule), bool)
+  chunk = max(1, _ROWS // max_cases)
+  for first in range(0, len(rule), chunk):
+    at = slice(first, first + chunk)
+    cases = _observe(states[at], radius)
+    hidden = (cases.table == _OPEN).sum(-1)
+    if answer is not None:
+      for step in range(look_ahead[at].max()):
+        live = step < look_ahead[at]
+        cases, told = _step(cases, live, rule[at], radius, max_cases)
+        exact[at] &= ~told
+      shown = np.asarray(answer[at], np.uint8)[cases.owner]
+      cases = cases[(cases.state == shown).all(-1)]
+    scores[at] = _score_rules(cases, hidden)
+  return Ceiling(
+    scores[:, 0].astype(np.float32), scores[:, 1].astype(np.float32),
+    scores[:, 1].astype(np.float32), exact,
+  )  # fmt: skip
+
+
+def _score_rules(cases: _Cases, hidden: np.ndarray) -> np.ndarray:
+  """Exact match and bit accuracy [B, 2] of the best guess of the rule.
+
+  Args:
+    cases: what may be true; at least one a sample.
+    hidden: [B], entries that were not observed.
+  """
+  B, owner = len(hidden), cases.owner
+  total = np.bincount(owner, cases.weight, B)
+  share = (cases.weight / total[owner])[:, None]
+  ones = np.where(cases.table == _OPEN, 0.5, cases.table) * share
+  chance = np.stack(
+    [np.bincount(owner, column, B) for column in ones.T], axis=-1
+  )
+  bits = np.maximum(chance, 1 - chance).mean(-1)
+  return np.stack([0.5**hidden / total, bits], axis=-1)
 
 
 def _check(rule, states, look_ahead, radius, max_cases):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import errors, settings
 from reasoning_depth.tasks import base
 from reasoning_depth.tasks import knowledge_graph as kg
 
@@ -25,34 +26,38 @@ class Composition(kg.Queries):
   batches take each of three sets (group) as often: 0 what is trained on, 1 ID,
   2 OOD.
 
-  Attributes:
-    num_entities: E.
-    num_relations: R.
-    out_degree: d, facts of an entity, each of another relation and to another
-      entity.
-    ood_degree: how many of them are OOD.
-    ratio: ID chains trained on, per ID fact.
-    held_out: ID chains of the validation, and of the test. Of the OOD chains
-      each has half.
-    seed: of the graph and its splits.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  num_entities: int = 2000
-  num_relations: int = 200
-  out_degree: int = 20
-  ood_degree: int = 1
-  ratio: float = 7.2
-  held_out: int = 3000
-  seed: int = 0
+  num_entities: int = settings.field(2000, 'E', least=1, most=kg.MAX_SIZE)
+  num_relations: int = settings.field(200, 'R', least=1, most=kg.MAX_SIZE)
+  out_degree: int = settings.field(
+    20,
+    'd, facts of an entity, each of another relation and to another entity',
+    least=1,
+    most=kg.MAX_SIZE,
+  )
+  ood_degree: int = settings.field(
+    1, 'of them out of distribution', least=1, most=kg.MAX_SIZE
+  )
+  ratio: float = settings.field(
+    7.2, 'ID chains trained on, per ID fact', above=0
+  )
+  held_out: int = settings.field(
+    3000,
+    'ID chains of the validation, and of the test; of the OOD chains each has '
+    'half',
+    least=1,
+  )
+  seed: int = settings.field(0, 'of the graph and its splits')
 
   length = 3
   group_name = 'set'
   group_labels = SETS
 
   def __post_init__(self):
+    super().__post_init__()
     E, d = self.num_entities, self.out_degree
     kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
     kg.check(
@@ -78,7 +83,7 @@ class Composition(kg.Queries):
     facts = E * self._id_degree
     most = self._num_id - self._spare
     if not 1 <= self.ratio * facts <= most:
-      raise ValueError(
+      raise errors.UsageError(
         f'ratio={self.ratio}: allowed are {1 / facts:.4g} to '
         f'{most / facts:.4g}, so that chains are left for '
         f'held_out={self.held_out}'
@@ -131,7 +136,7 @@ class Composition(kg.Queries):
     Numbered are, in this order: facts, ID chains to train on, of the
     validation, and of the test, OOD chains of the validation, and of the test.
     """
-    kg.check_split(split)
+    base.check_split(split)
     trained = self.num_facts + self.num_trained
     half = self.num_entities * self.ood_degree**2 // 2
     test = split == 'test'
@@ -141,6 +146,21 @@ class Composition(kg.Queries):
       (trained + self._spare + test * half, half),
     ]
     return np.array(sets[: 1 if split == 'train' else None], np.int32)
+
+  def table(self) -> np.ndarray:
+    """See `knowledge_graph.Queries`."""
+    relations, tails = self.graph
+    table = np.full((self.num_entities, self.num_relations), -1)
+    np.put_along_axis(table, relations, tails, axis=1)
+    return table
+
+  def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
+    """Bridge entity and answer of chains; a fact has no bridge."""
+    found = super().milestones(key, num_samples)
+    chains = found.batch.inputs[:, -1:] != self.pad
+    return dataclasses.replace(
+      found, labels=('bridge entity', 'answer'), where=found.where & chains
+    )
 
   def query(self, index: jax.Array) -> jax.Array:
     """Numbers int32 [B] to queries int32 [B, 3]; see `ranges`."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import base
 from reasoning_depth.tasks import knowledge_graph as kg
 
@@ -23,28 +24,29 @@ class Extrapolation(kg.Queries):
   and as many queries for each larger number of hops, all equally often; others
   are held out. The group is the number of hops, from 2 where held out.
 
-  Attributes:
-    num_entities: E.
-    num_relations: R.
-    hops: the largest number.
-    train_queries: to train on, for each number of hops.
-    held_out: queries of the validation, and of the test, for each.
-    seed: of the graph and its queries; `hops` changes neither.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  num_entities: int = 200
-  num_relations: int = 10
-  hops: int = MAX_HOPS
-  train_queries: int = 15_000
-  held_out: int = 750
-  seed: int = 0
+  num_entities: int = settings.field(200, 'E', least=1, most=kg.MAX_SIZE)
+  num_relations: int = settings.field(10, 'R', least=1, most=kg.MAX_SIZE)
+  hops: int = settings.field(
+    MAX_HOPS, 'the largest number of them', least=1, most=4096
+  )
+  train_queries: int = settings.field(
+    15_000, 'to train on, for each number of hops from 2', least=1
+  )
+  held_out: int = settings.field(
+    750, 'of the validation, and of the test, for each number of hops', least=1
+  )
+  seed: int = settings.field(
+    0, 'of the graph and its queries; `hops` changes neither'
+  )
 
   group_name = 'hops'
 
   def __post_init__(self):
+    super().__post_init__()
     E, R = self.num_entities, self.num_relations
     kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
     kg.check('num_relations', R, 1, kg.MAX_SIZE, 'relations')
@@ -98,6 +100,10 @@ class Extrapolation(kg.Queries):
       rows = kg.permutations(key, self.num_relations, self.num_entities)
     return jax.device_get(rows)
 
+  def table(self) -> np.ndarray:
+    """See `knowledge_graph.Queries`."""
+    return self.graph.T
+
   def query(self, hops: jax.Array, index: jax.Array) -> jax.Array:
     """The queries of these numbers, int32 [B, L].
 
@@ -141,7 +147,7 @@ class Extrapolation(kg.Queries):
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
     """Draws a batch, with replacement; see `base.Task`."""
-    kg.check_split(split)
+    base.check_split(split)
     hops_key, key = jax.random.split(key)
     shape = (batch_size,)
     if split == 'train':

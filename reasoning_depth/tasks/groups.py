@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import base
 
 ORDER = 60  # of each of the groups
-SPLITS = ('train', 'validation', 'test')
 
 
 def permutation_table(permutations: np.ndarray) -> np.ndarray:
@@ -74,45 +74,26 @@ GROUPS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Groups:
+class Groups(base.Task):
   """Prefix products of random words.
 
-  Attributes:
-    group: 'z60', 'a4_z5' or 'a5', each of 60 elements.
-    word_length: n, elements in a word.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  group: str = 'a5'
-  word_length: int = 20
+  group: str = settings.field('a5', 'of 60 elements', choices=GROUPS)
+  word_length: int = settings.field(
+    20, 'n, elements in a word', least=1, most=4096
+  )
 
-  def __post_init__(self):
-    if self.group not in GROUPS:
-      raise ValueError(f'group={self.group!r}: allowed are {", ".join(GROUPS)}')
-    if self.word_length < 1:
-      raise ValueError(f'word_length={self.word_length}: at least 1 is needed')
-
-  @property
-  def vocab_size(self) -> int:
-    """Number of token ids: an element is its own token."""
-    return ORDER
-
-  @property
-  def row_tokens(self) -> int:
-    """Tokens that segments are whole multiples of."""
-    return 1
+  vocab_size = ORDER  # an element is its own token
+  causal = True  # a prefix's product is predicted from the prefix alone
+  group_name = 'word_length'
 
   @property
   def length(self) -> int:
     """Tokens in a sequence."""
     return self.word_length
-
-  @property
-  def causal(self) -> bool:
-    """A prefix's product is predicted from the prefix alone."""
-    return True
 
   @functools.cached_property
   def table(self) -> np.ndarray:
@@ -126,9 +107,8 @@ class Groups:
 
     Splits are apart by their keys alone: there are 60**n words.
     """
-    if split not in SPLITS:
-      raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
-    key = jax.random.fold_in(key, SPLITS.index(split))
+    base.check_split(split)
+    key = jax.random.fold_in(key, base.SPLITS.index(split))
     shape = (batch_size, self.word_length)
     words = jax.random.randint(key, shape, 0, ORDER, jnp.int32)
     table = jnp.asarray(self.table)

@@ -16,10 +16,11 @@ disjoint by construction, and all of them can be listed.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import automata, base
 
-SPLITS = ('train', 'validation', 'test')
 MAX_SIZE = 4096  # entities or relations; all pairs of them are held
 SHUFFLE_BITS = (4, 2)  # words that `shuffle` takes, for four rounds
 GRAPH, ORDER, TAIL = range(3)  # children of a task's key
@@ -57,10 +58,9 @@ def permutations(key: jax.Array, count: int, size: int) -> jax.Array:
   return jax.random.permutation(key, rows, axis=1, independent=True)
 
 
-class Queries:
+class Queries(base.Task):
   """What tasks that ask queries [B, L] of a graph have in common."""
 
-  row_tokens = 1  # token that segments are whole multiples of
   causal = True
 
   @property
@@ -84,6 +84,70 @@ class Queries:
     _, path = jax.lax.scan(step, inputs[:, 0], inputs[:, 1:].T)
     return jnp.concatenate([inputs[:, :1], path.T], axis=1)
 
+  def table(self) -> np.ndarray:
+    """Where each relation leads from each entity, [E, R]; -1 for nowhere."""
+    raise NotImplementedError
+
+  def positions(self) -> tuple[str, ...]:
+    """Names of the tokens of a query."""
+    return 'entity', *(f'relation {j}' for j in range(1, self.length))
+
+  def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
+    """The entity reached at each hop, at all positions of the query."""
+    batch = self.draw_held_out(key, 'test', num_samples).batch
+    given = batch.inputs != self.pad
+    reached = np.asarray(jax.jit(self.path)(batch.inputs))[:, 1:]
+    hops = self.length - 1
+    tokens = np.broadcast_to(
+      reached.T[:, :, None], (hops, len(reached), self.length)
+    )
+    return base.Milestones(
+      batch=batch,
+      labels=tuple(f'entity after hop {j}' for j in range(1, hops + 1)),
+      tokens=tokens,
+      where=given.T[1:, :, None] & given,
+      names=self.positions(),
+      sets=self.sets(batch),
+    )
+
+  def pairs(self, key: jax.Array, num_samples: int) -> dict[str, base.Pairs]:
+    """Pairs of queries of two hops and more.
+
+    The corrupt one has the same relations after another `entity`, or is the
+    same but for its last `relation`.
+    """
+    batch = self.draw_held_out(key, 'test', num_samples).batch
+    draws = np.asarray(jax.random.uniform(key, (num_samples,)))
+    found = {
+      kind: self._pairs(batch, others, draws)
+      for kind, others in (
+        ('entity', _other_entities),
+        ('relation', _other_relations),
+      )
+    }
+    return {kind: pairs for kind, pairs in found.items() if pairs is not None}
+
+  def _pairs(self, batch, others, draws) -> base.Pairs | None:
+    table = self.table()
+    kept, corrupt = [], []
+    for i, query in enumerate(batch.inputs):
+      relations = query[1:][query[1:] != self.pad] - self.num_entities
+      if len(relations) < 2:
+        continue
+      answer = batch.targets[i, len(relations)]
+      choices = others(table, query[0], relations, answer)
+      if len(choices):
+        other = query.copy()
+        at, value = choices[int(draws[i] * len(choices))]
+        other[at] = value if at == 0 else value + self.num_entities
+        kept.append(i)
+        corrupt.append(other)
+    if not kept:
+      return None
+    clean = base.take(batch, np.array(kept))
+    made = jax.jit(self.batch)(np.stack(corrupt), clean.group)
+    return base.Pairs(clean, jax.device_get(made))
+
   def batch(self, inputs: jax.Array, group: jax.Array) -> base.Batch:
     """Queries with their answers at the last token that is not PAD."""
     last = jnp.sum(inputs != self.pad, axis=1) - 1
@@ -96,13 +160,24 @@ class Queries:
     )
 
 
+def _other_entities(table, head, relations, answer) -> np.ndarray:
+  """Heads from which the same relations lead elsewhere, as (0, entity)."""
+  reached = np.arange(len(table))
+  for r in relations:
+    reached = np.where(reached < 0, -1, table[reached, r])
+  found = np.flatnonzero((reached >= 0) & (reached != answer))
+  return np.stack([np.zeros_like(found), found], 1)
+
+
+def _other_relations(table, head, relations, answer) -> np.ndarray:
+  """Last relations that lead elsewhere, as (position, relation)."""
+  for r in relations[:-1]:
+    head = table[head, r]
+  found = np.flatnonzero((table[head] >= 0) & (table[head] != answer))
+  return np.stack([np.full_like(found, len(relations)), found], 1)
+
+
 def check(field: str, value: float, least: int, most: int, why: str) -> None:
-  """Raises ValueError for a field's value out of range."""
+  """Raises `UsageError` for a field's value out of range."""
   if not least <= value <= most:
-    raise ValueError(f'{field}={value}: allowed are {least} to {most}, {why}')
-
-
-def check_split(split: str) -> None:
-  """Raises ValueError for a split that there is not."""
-  if split not in SPLITS:
-    raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')
+    settings.complain(field, value, f'allowed are {least} to {most}, {why}')

@@ -1,191 +1,106 @@
 """Questions about orbits: see some states, predict the state k steps ahead.
 
-Variants, by what is asked. s is an observed state, x(k) the state k steps after
-the last one, K the largest look-ahead::
-
-  o_s            SEP s … SEP s  GEN x(k)                  one k for all samples
-  multi_horizon  SEP s … SEP s  SHIFT_k x(k)              a k for each sample
-  o_o            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K)     all at once
-  cot            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K) EOS  one by one
-  rule_cot       SEP s … SEP s  GEN rule SEP x(1) … SEP x(K) EOS
-  o_rs           SEP s … SEP s  GEN rule SEP x(k)
-  o_sr           SEP s … SEP s  GEN x(k) SEP rule
-  ro_s           RULE rule SEP s … SEP s  GEN x(k)
-
-Everything stands in rows of one separator and W cells, so that all variants
-split into segments; a rule is filled up with PAD to whole rows.
-
-Layouts, by how the answer is given. With W = 3 cells, T = 2 observed states
-010 and 110, and the answer 001 at look-ahead 1::
-
-  causal   inputs   SEP 0 1 0  SEP 1 1 0  GEN 0 0 1
-           targets   0  1 0 SEP 1  1 0 GEN 0  0 1 PAD
-           weights   0  0 0  0  0  0 0  0  1  1 1  0
-  masked   inputs   SEP 0 1 0  SEP 1 1 0  GEN MASK MASK MASK
-           targets  SEP 0 1 0  SEP 1 1 0  GEN  0    0    1
-           weights   0  0 0 0   0  0 0 0   0   1    1    1
-
-A rule that is asked for is shown as RULE tokens in both layouts, so that no
-state is predicted from true bits of the rule; only in `rule_cot` it is spoken.
-
-Training weighs all that is asked. Held-out samples are asked for one thing
-each, by their group: the state at look-ahead k, or the rule (group 0).
+How an orbit becomes tokens, and what each variant asks, is told in
+`orbit_tokens`. Training weighs all that is asked. Held-out samples are asked
+for one thing each, by their group: the state at look-ahead k, or the rule
+(group 0).
 """
 
 import dataclasses
-import enum
 import functools
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.tasks import automata, base
+from reasoning_depth import errors, settings
+from reasoning_depth.tasks import (
+  automata,
+  base,
+  baselines,
+  ceiling,
+  orbit_tokens,
+)
 
-
-class Token(enum.IntEnum):
-  """Token ids; a cell's token is its value."""
-
-  CELL_0 = 0
-  CELL_1 = 1
-  SEP = 2
-  GEN = 3
-  MASK = 4
-  PAD = 5
-  RULE = 6
-  EOS = 7
-  SHIFT_1 = 8  # SHIFT_k is SHIFT_1 + k - 1
-
-
-MAX_LOOK_AHEAD = 8
-VOCAB_SIZE = Token.SHIFT_1 + MAX_LOOK_AHEAD
-LAYOUTS = ('causal', 'masked')
 SPLIT_BY = ('rules', 'classes')
-# Rows after the observed states: 'one' state, 'all' states up to K, 'rule'.
-VARIANTS = {
-  'o_s': ('one',),
-  'multi_horizon': ('one',),
-  'o_o': ('all',),
-  'cot': ('all',),
-  'rule_cot': ('rule', 'all'),
-  'o_rs': ('rule', 'one'),
-  'o_sr': ('one', 'rule'),
-  'ro_s': ('one',),
-}
-# The layout of a variant, where it has one only.
-LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
-ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
-RULE_GROUP = 0  # group of the samples that are asked for the rule
-# What a position asks for: the state at look-ahead 1 to 8, the rule, the state
-# at the sample's own look-ahead, what a speaker says around them, or nothing.
-_NOTHING, _ONE, _STOP = -1, 100, 101
-
-
-@flax.struct.dataclass
-class Answer:
-  """What was said after the last GEN.
-
-  Attributes:
-    cells: int32 [N, W], 0 and 1, and -1 where something else was said.
-    ended: bool [N], whether EOS followed the cells.
-  """
-
-  cells: jax.Array
-  ended: jax.Array
-
-
-def last_answer(tokens: jax.Array, prompt_length: int, width: int) -> Answer:
-  """Reads the answer out of sequences that a model has gone on with.
-
-  Args:
-    tokens: int32 [N, L]; the last token of the prompt is GEN.
-    prompt_length: tokens in the prompt.
-    width: W, cells in a state.
-  """
-  N, L = tokens.shape
-  position = jnp.arange(L)
-  past = position >= prompt_length - 1
-  ends = (tokens == Token.EOS) & past
-  before_end = jnp.cumsum(ends, -1) == 0
-  asks = (tokens == Token.GEN) & past & before_end
-  last = jnp.max(jnp.where(asks, position, 0), axis=-1)
-  at = last[:, None] + 1 + jnp.arange(width + 1)
-  padded = jnp.pad(tokens, ((0, 0), (0, width + 2)), constant_values=Token.PAD)
-  said = jnp.take_along_axis(padded, at, axis=1)
-  cells = jnp.where(said[:, :-1] <= Token.CELL_1, said[:, :-1], -1)
-  return Answer(cells, said[:, -1] == Token.EOS)
+_Known = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Orbits:
+class Orbits(base.Task):
   """Orbits of random rules as a task; see the module docstring.
 
-  Attributes:
-    width: W, cells in a state.
-    radius: r, 1 to 3.
-    num_states: T, observed states.
-    look_ahead: the values of k, each 1 to 8; `o_s`, `o_rs`, `o_sr` and `ro_s`
-      take exactly one.
-    variant: a name in `VARIANTS`.
-    layout: 'causal' or 'masked'.
-    split_by: what the splits keep apart: single 'rules', or 'classes' of rules
-      that are each other's mirror image or complement.
-
   Raises:
-    ValueError: naming the field that is out of range.
+    UsageError: naming the field that is out of range.
   """
 
-  width: int = 20
-  radius: int = 2
-  num_states: int = 10
-  look_ahead: tuple[int, ...] = (1,)
-  variant: str = 'o_s'
-  layout: str = 'causal'
-  split_by: str = 'rules'
+  width: int = settings.field(20, 'W, cells in a state', least=1, most=4096)
+  radius: int = settings.field(
+    2, 'r, cells that a cell sees on each side', least=1, most=3
+  )
+  num_states: int = settings.field(10, 'T, observed states', least=1, most=4096)
+  look_ahead: tuple[int, ...] = settings.field(
+    (1,),
+    'k, steps after the last observed state; o_s, o_rs, o_sr and ro_s take one',
+    least=1,
+    most=orbit_tokens.MAX_LOOK_AHEAD,
+  )
+  variant: str = settings.field(
+    'o_s', 'what is asked', choices=orbit_tokens.VARIANTS
+  )
+  layout: str = settings.field(
+    'causal',
+    'answers left to right, or all at once by mask tokens',
+    choices=orbit_tokens.LAYOUTS,
+  )
+  split_by: str = settings.field(
+    'rules',
+    'what the splits keep apart: single rules, or classes of rules that are '
+    "each other's mirror image or complement",
+    choices=SPLIT_BY,
+  )
+
+  vocab_size = int(orbit_tokens.VOCAB_SIZE)
+  lattice = True
+  group_name = 'look_ahead'
 
   def __post_init__(self):
+    super().__post_init__()
     automata.check_lattice(self.width, self.radius)
-    if self.num_states < 1:
-      raise ValueError(f'num_states={self.num_states}: at least 1 is needed')
-    for k in self.look_ahead:
-      if not 1 <= k <= MAX_LOOK_AHEAD:
-        raise ValueError(f'look_ahead={k}: allowed are 1 to {MAX_LOOK_AHEAD}')
     if len(set(self.look_ahead)) < len(self.look_ahead):
-      raise ValueError(f'look_ahead={self.look_ahead}: a value stands twice')
-    for field, allowed in (
-      ('variant', VARIANTS), ('layout', LAYOUTS), ('split_by', SPLIT_BY)
-    ):  # fmt: skip
-      value = getattr(self, field)
-      if value not in allowed:
-        raise ValueError(f'{field}={value!r}: allowed are {", ".join(allowed)}')
-    needed = LAYOUT_OF.get(self.variant, self.layout)
+      settings.complain('look_ahead', self.look_ahead, 'a value stands twice')
+    needed = orbit_tokens.LAYOUT_OF.get(self.variant, self.layout)
     if self.layout != needed:
-      raise ValueError(
-        f'layout={self.layout}: variant={self.variant} needs layout={needed}'
+      settings.complain(
+        'layout', self.layout, f'variant={self.variant} needs layout={needed}'
       )
     if not self.look_ahead or (
-      self.variant in ONE_LOOK_AHEAD and len(self.look_ahead) > 1
+      self.variant in orbit_tokens.ONE_LOOK_AHEAD and len(self.look_ahead) > 1
     ):
-      raise ValueError(
-        f'look_ahead={self.look_ahead}: variant {self.variant} takes one '
-        'value; variant multi_horizon takes several'
+      settings.complain(
+        'look_ahead',
+        self.look_ahead,
+        f'variant {self.variant} takes one value; variant multi_horizon takes '
+        'several',
       )
 
-  @property
-  def vocab_size(self) -> int:
-    """Number of token ids."""
-    return int(VOCAB_SIZE)
+  @functools.cached_property
+  def tokens(self) -> orbit_tokens.Layout:
+    """How orbits are laid out as tokens."""
+    return orbit_tokens.Layout(
+      self.variant, self.causal, self.width, self.radius, self.num_states,
+      self.look_ahead,
+    )  # fmt: skip
 
   @property
   def row_tokens(self) -> int:
     """Tokens in a state with its separator."""
-    return self.width + 1
+    return self.tokens.row
 
   @property
   def length(self) -> int:
     """Tokens in a sequence."""
-    return len(self._asked) - 1
+    return len(self.tokens.asked) - 1
 
   @property
   def causal(self) -> bool:
@@ -194,43 +109,18 @@ class Orbits:
 
   @property
   def prompt_length(self) -> int:
-    """Tokens up to the question's, GEN or SHIFT_k, and with it."""
-    rows = self._rule_rows if self.variant == 'ro_s' else 0
-    return (rows + self.num_states) * self.row_tokens + 1
+    """Tokens up to the question's, and with it."""
+    return self.tokens.prompt_length
 
   @property
   def asks_rule(self) -> bool:
     """Whether the rule is asked for."""
-    return 'rule' in VARIANTS[self.variant]
+    return 'rule' in orbit_tokens.VARIANTS[self.variant]
 
   @property
   def generates(self) -> bool:
-    """Whether the answer is spoken one token at a time, to its end."""
-    return self.variant in ('cot', 'rule_cot')
-
-  @property
-  def _rule_rows(self) -> int:
-    return -(-(1 + automata.table_size(self.radius)) // self.row_tokens)
-
-  @functools.cached_property
-  def _asked(self) -> np.ndarray:
-    """What each position asks for, int [L + 1]; the last is the end's."""
-    rule = np.full(self._rule_rows * self.row_tokens, _NOTHING)
-    rule[1 : 1 + automata.table_size(self.radius)] = RULE_GROUP
-    asked = [np.full(self.prompt_length - 1, _NOTHING)]
-    for part in VARIANTS[self.variant]:
-      if part == 'rule':
-        asked.append(rule)
-        continue
-      for k in range(1, max(self.look_ahead) + 1) if part == 'all' else [_ONE]:
-        asked.append(np.array([_NOTHING] + [k] * self.width))
-    asked = np.concatenate([*asked, [_NOTHING]])
-    if self.generates:
-      # Who generates has to say what stands between cells as well, and the end.
-      between = asked == _NOTHING
-      between[: self.prompt_length] = False
-      asked[between] = _STOP
-    return asked
+    """Whether the answer is generated one token at a time, to its end."""
+    return self.tokens.generated
 
   def sample_orbits(
     self, key: jax.Array, batch_size: int, split: str = 'train'
@@ -257,107 +147,177 @@ class Orbits:
     )
     return rules, states, look_ahead
 
-  def tokens(
-    self,
-    rules: jax.Array,
-    states: jax.Array,
-    look_ahead: jax.Array,
-    group: jax.Array | None = None,
-  ) -> base.Batch:
-    """Lays out orbits as tokens.
-
-    Args:
-      rules: [B, 2**(2r+1)] tables.
-      states: [B, T + max k, W] orbits.
-      look_ahead: int32 [B], the k of each sample.
-      group: int32 [B], the one thing asked of each sample; None for all that
-        the variant asks, and the look-ahead as group.
-    """
-    full, asked = self._full(rules, states, look_ahead), self._asked
-    hidden = (asked == RULE_GROUP) & (self.variant != 'rule_cot')
-    shown = np.where(hidden, int(Token.RULE), -1)
-    if not self.causal:
-      shown = np.where((asked != _NOTHING) & ~hidden, int(Token.MASK), shown)
-    shown = shown[:-1]
-    inputs = full if (shown < 0).all() else jnp.where(shown < 0, full, shown)
-    if self.causal:  # a logit predicts the next token
-      end = Token.EOS if self.generates else Token.PAD
-      end = jnp.full((len(full), 1), end, jnp.int32)
-      targets, asked = jnp.concatenate([full[:, 1:], end], axis=1), asked[1:]
-    else:  # or the token in its place
-      targets, asked = full, asked[:-1]
-    if group is None:
-      weights = jnp.broadcast_to(asked != _NOTHING, inputs.shape)
-      group = look_ahead
-    else:
-      at_group = asked == group[:, None]
-      weights = at_group | ((asked == _ONE) & (group != RULE_GROUP)[:, None])
-    return base.Batch(inputs, targets, weights.astype(jnp.float32), group)
-
-  def _full(
-    self, rules: jax.Array, states: jax.Array, look_ahead: jax.Array
-  ) -> jax.Array:
-    """The sequence with nothing hidden, int32 [B, L]."""
-    T = self.num_states
-    if len(self.look_ahead) == 1:
-      one = states[:, T - 1 + self.look_ahead[0]][:, None]
-    else:
-      at = (T - 1 + look_ahead)[:, None, None]
-      one = jnp.take_along_axis(states, at, axis=1)
-    last = T + max(self.look_ahead)
-    spoken = {'one': one, 'all': states[:, T:last], 'rule': None}
-    rows = [None] * (self.variant == 'ro_s') + [states[:, :T]]
-    rows += [spoken[part] for part in VARIANTS[self.variant]]
-    if any(part is None for part in rows):
-      full = jnp.concatenate(
-        [
-          self._rule_row(rules) if part is None else self._state_rows(part)
-          for part in rows
-        ],
-        axis=1,
-      )
-    else:
-      full = self._state_rows(jnp.concatenate(rows, axis=1))
-    ask = jnp.uint8(Token.GEN)
-    if self.variant == 'multi_horizon':
-      ask = (Token.SHIFT_1 + look_ahead - 1).astype(jnp.uint8)
-    full = full.at[:, self.prompt_length - 1].set(ask)
-    # Put together as bytes and widened in a pass of its own: XLA on CPU is slow
-    # at concatenations inside of other work.
-    return jax.lax.optimization_barrier(full).astype(jnp.int32)
-
-  def _state_rows(self, states: jax.Array) -> jax.Array:
-    """States [B, n, W] as rows of separator and cells, uint8 [B, n·(W+1)]."""
-    states = jax.lax.optimization_barrier(states.astype(jnp.uint8))
-    first = jnp.full((*states.shape[:2], 1), Token.SEP, jnp.uint8)
-    rows = jnp.concatenate([first, states], axis=-1)
-    return jax.lax.optimization_barrier(rows).reshape(len(states), -1)
-
-  def _rule_row(self, rules: jax.Array) -> jax.Array:
-    """Rules with a separator in front, filled up to whole rows, as bytes."""
-    B, size = rules.shape
-    first = Token.RULE if self.variant == 'ro_s' else Token.SEP
-    fill = self._rule_rows * self.row_tokens - size - 1
-    return jnp.concatenate(
-      [
-        jnp.full((B, 1), first, jnp.uint8),
-        rules.astype(jnp.uint8),
-        jnp.full((B, fill), Token.PAD, jnp.uint8),
-      ],
-      axis=1,
-    )
-
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
     """Draws a batch of fresh rules and states; see `base.Task`."""
     rules, states, look_ahead = self.sample_orbits(key, batch_size, split)
     if split == 'train':
-      return self.tokens(rules, states, look_ahead)
+      return self.tokens.batch(rules, states, look_ahead)
     group = look_ahead
     if self.asks_rule:
       # `sample_orbits` has split off the children 0 and 1.
       coin_key = jax.random.fold_in(key, 2)
       coin = jax.random.bernoulli(coin_key, shape=(batch_size,))
-      group = jnp.where(coin, RULE_GROUP, look_ahead)
-    return self.tokens(rules, states, look_ahead, group)
+      group = jnp.where(coin, orbit_tokens.Ask.RULE, look_ahead)
+    return self.tokens.batch(rules, states, look_ahead, group)
+
+  def draw_held_out(
+    self, key: jax.Array, split: str, num_samples: int, known: str = ''
+  ) -> base.HeldOut:
+    """See `base.Task`."""
+    batch = base.draw(self.sample, key, split, num_samples)
+    rules, states, look_ahead = base.draw(
+      self.sample_orbits, key, split, num_samples
+    )
+    scores: _Known = {}
+    if known:
+      scores = self.known_scores(rules, states, look_ahead, known)
+      if self.asks_rule:
+        asked = batch.group == orbit_tokens.Ask.RULE
+        of_rule = self._known_of_rule(rules, states, look_ahead)
+        scores = {
+          name: np.where(asked, of_rule.get(name, np.nan), values)
+          for name, values in scores.items()
+        }
+    return base.HeldOut(batch, states[:, : self.num_states], scores)
+
+  def known_scores(
+    self,
+    rules: np.ndarray,
+    states: np.ndarray,
+    look_ahead: np.ndarray,
+    scored_by: str = 'generation',
+  ) -> _Known:
+    """Best possible scores [N] where states are asked, and baselines.
+
+    Args:
+      rules: [N, 2**(2r+1)].
+      states: [N, >= T + max k, W]; the first T are observed.
+      look_ahead: int [N].
+      scored_by: 'generation', or 'teacher forcing', by which a chain of thought
+        is told the true states before the one that is asked.
+    """
+    T, N = self.num_states, len(rules)
+    answers = states[np.arange(N), T - 1 + look_ahead]
+    if self.variant == 'ro_s':  # with the rule given, the ceiling is 1
+      known = dict.fromkeys(ceiling.NAMES, np.ones(N))
+    elif self.generates and scored_by == 'teacher forcing':
+      known = self._known_of_next(rules, states, look_ahead)
+    else:
+      known = ceiling.ceiling(
+        rules, states[:, :T], look_ahead, radius=self.radius
+      ).named(self.causal)
+    for name, predict in baselines.PREDICTORS.items():
+      right = predict(states[:, :T]) == answers
+      known[f'{name}_exact_match'] = right.all(-1)
+      known[f'{name}_bit_accuracy'] = right.mean(-1)
+    return {k: np.asarray(v, np.float64) for k, v in known.items()}
+
+  def _known_of_next(self, rules, states, look_ahead) -> _Known:
+    """Of a chain of thought that is told the truth up to the step asked."""
+    if self.variant == 'rule_cot':  # the rule is told as well
+      return dict.fromkeys(ceiling.NAMES, np.ones(len(rules)))
+    known = {name: np.zeros(len(rules)) for name in ceiling.NAMES}
+    for k in np.unique(look_ahead):
+      at = look_ahead == k
+      seen = states[at, : self.num_states + k - 1]
+      best = ceiling.ceiling(
+        rules[at], seen, np.ones(at.sum(), int), radius=self.radius
+      )
+      for name, values in best.named(causal=True).items():
+        known[name][at] = values
+    return known
+
+  def _known_of_rule(self, rules, states, look_ahead) -> _Known:
+    """Best possible scores [N] where the rule is asked."""
+    T = self.num_states
+    answers = None
+    if self.causal and self.variant == 'o_sr':
+      # The true state stands before the rule and tells of it.
+      answers = states[np.arange(len(rules)), T - 1 + look_ahead]
+    return ceiling.rule_ceiling(
+      rules, states[:, :T], self.radius, look_ahead, answers
+    ).named(causal=False)
+
+  def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
+    """The states after the observed ones, where the answer is asked for."""
+    batch = self.draw_held_out(key, 'test', num_samples).batch
+    states = base.draw(self.sample_orbits, key, 'test', num_samples)[1]
+    row, column = self._places
+    asked = (batch.weights > 0) & (column > 0) & (row >= 0)
+    asked &= (batch.group != orbit_tokens.Ask.RULE)[:, None]
+    steps = np.arange(1, max(self.look_ahead) + 1)
+    cells = states[:, self.num_states :, np.maximum(column - 1, 0)]  # [N, K, L]
+    return base.Milestones(
+      batch=batch,
+      labels=tuple(f'x(T+{k})' for k in steps),
+      tokens=np.moveaxis(cells, 1, 0).astype(np.int32),
+      where=asked[None] & (steps[:, None, None] <= batch.group[:, None]),
+      names=self._names(several=len(np.unique(row[asked.any(0)])) > 1),
+      sets=self.sets(batch),
+    )
+
+  @property
+  def _places(self) -> tuple[np.ndarray, np.ndarray]:
+    """Row after the observed states, and column, that a logit is about."""
+    place = np.arange(self.length) + self.causal - self.prompt_length + 1
+    return place // self.row_tokens, place % self.row_tokens
+
+  def _names(self, several: bool) -> tuple[str, ...]:
+    """Names of positions by cell, with the row where there are several."""
+    row, column = self._places
+    return tuple(
+      f'{r + 1}:{c - 1}' if several else str(c - 1)
+      for r, c in zip(row, column, strict=True)
+    )
+
+  def read_generated(self, tokens: jax.Array) -> jax.Array:
+    """See `base.Task`; of longer sequences, what stands after the last GEN."""
+    P, W = self.prompt_length, self.width
+    if tokens.shape[1] > self.length + 1:
+      tokens = tokens.at[:, P : P + W].set(self.last_answer(tokens).cells)
+    return super().read_generated(tokens)
+
+  def last_answer(self, tokens: jax.Array) -> orbit_tokens.Answer:
+    """What stands after the last GEN of completed prompts [N, n]."""
+    return orbit_tokens.last_answer(tokens, self.prompt_length, self.width)
+
+  def check_prompts(self) -> None:
+    """See `base.Task`."""
+    if (self.variant, self.layout) != ('o_s', 'causal'):
+      raise errors.UsageError('needs task.variant=o_s and task.layout=causal')
+
+  def check_rollout(self, steps: int) -> None:
+    """See `base.Task`."""
+    if (self.variant, self.look_ahead) != ('o_s', (1,)):
+      raise errors.UsageError(
+        f'eval.rollout={steps}: needs task.variant=o_s and task.look_ahead=(1,)'
+        ', whose answers are fed back'
+      )
+    if steps > orbit_tokens.MAX_LOOK_AHEAD:
+      raise errors.UsageError(
+        f'eval.rollout={steps}: at most {orbit_tokens.MAX_LOOK_AHEAD}'
+      )
+
+  def draw_longer(
+    self, key: jax.Array, steps: int, num_samples: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Rules and states [N, T + steps, W] of the test split, on the host."""
+    longer = dataclasses.replace(self, look_ahead=(steps,))
+    return base.draw(longer.sample_orbits, key, 'test', num_samples)[:2]
+
+  def question(
+    self, rules: np.ndarray, observed: np.ndarray, answer: np.ndarray
+  ) -> base.Batch:
+    """A batch on the host that asks for the state after those observed.
+
+    Args:
+      rules: [N, 2**(2r+1)].
+      observed: [N, T, W].
+      answer: [N, W].
+    """
+    states = np.concatenate([observed, answer[:, None]], axis=1)
+    ones = jnp.ones(len(states), jnp.int32)
+    batch = jax.jit(self.tokens.batch)
+    return jax.device_get(batch(rules, states, ones, ones))

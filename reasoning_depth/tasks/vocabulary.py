@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
+from reasoning_depth import errors
 from reasoning_depth.tasks import babi, background
 
 
@@ -14,7 +15,7 @@ class Vocabulary(Protocol):
   size: int
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text; raises ValueError for what it has no id for."""
+    """Ids of a text; raises UsageError for what it has no id for."""
     ...
 
 
@@ -33,7 +34,7 @@ class Words:
     """Ids of a text.
 
     Raises:
-      ValueError: naming the first word that is not in the list.
+      UsageError: naming the first word that is not in the list.
     """
     ids = self._ids
     try:
@@ -43,7 +44,7 @@ class Words:
     try:
       return [ids[w] for w in split(text)]
     except KeyError as error:
-      raise ValueError(
+      raise errors.UsageError(
         f'{error} is not among the {self.size} words of the vocabulary; '
         'tokenizer=FILE takes other text'
       ) from None
@@ -76,14 +77,14 @@ class FromFile:
     try:
       import tokenizers  # only here: it is an extra
     except ImportError:
-      raise ValueError(
+      raise errors.UsageError(
         f'tokenizer={self._shown}: needs the package tokenizers; pip install '
         "'reasoning_depth[text]', or tokenizer='' for whole words"
       ) from None
     try:
       self._tokenizer = tokenizers.Tokenizer.from_file(path)
     except Exception as error:  # the library raises no narrower kind
-      raise ValueError(
+      raise errors.UsageError(
         f'tokenizer={self._shown}: not a tokenizers JSON file ({error})'
       ) from None
     self.size = self._tokenizer.get_vocab_size()
@@ -92,7 +93,7 @@ class FromFile:
     """Ids of a text, without special tokens.
 
     Raises:
-      ValueError: where the tokenizer has no id for a part of it.
+      UsageError: where the tokenizer has no id for a part of it.
     """
     error = ''
     try:
@@ -100,7 +101,7 @@ class FromFile:
     except Exception as raised:  # the library raises no narrower kind
       ids, error = [], f' ({raised})'
     if text.strip() and not ids:
-      raise ValueError(
+      raise errors.UsageError(
         f'tokenizer={self._shown}: cannot say {text.strip()!r}{error}'
       )
     return ids

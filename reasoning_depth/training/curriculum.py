@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from reasoning_depth import tasks
-from reasoning_depth.runtime import configuration
-from reasoning_depth.training import deep_supervision, experiment, state
+from reasoning_depth import errors, settings, tasks
+from reasoning_depth.training import experiment, state
 
 
 def num_stages(config: ml_collections.ConfigDict) -> int:
@@ -27,31 +26,31 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Checks every stage; compiles nothing.
 
   Raises:
-    ValueError: unless each stage can be built and the last is the task itself,
+    UsageError: unless each stage can be built and the last is the task itself,
       or where samples are carried that would change their shape.
   """
   c = config.train.curriculum
   if not c.field:
     return
-  fields = configuration.flatten(config.task)
+  fields = settings.flatten(config.task)
   if not isinstance(fields.get(c.field), (int, tuple)):
-    near = configuration.suggest(c.field, fields)
-    raise ValueError(
+    near = settings.suggest(c.field, fields)
+    raise errors.UsageError(
       f'config.train.curriculum.field={c.field!r}: allowed are fields of the '
       f'task that are numbers{near}'
     )
   if not c.stages:
-    raise ValueError(
+    raise errors.UsageError(
       'config.train.curriculum.stages=(): a value for each stage'
     )
   last = _value(config, len(c.stages) - 1)
   if last != fields[c.field]:
-    raise ValueError(
+    raise errors.UsageError(
       f'config.train.curriculum.stages={c["values"]}: the last stage must be '
       f'the task, config.task.{c.field}={fields[c.field]}'
     )
   if c.batch_multipliers and len(c.batch_multipliers) != len(c.stages):
-    raise ValueError(
+    raise errors.UsageError(
       f'config.train.curriculum.batch_multipliers={c.batch_multipliers}: one '
       f'for each of {len(c["values"])} stages, or ()'
     )
@@ -59,10 +58,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     experiment.build(_config_at(config, index))
     for index in range(len(c.stages))
   ]
-  if deep_supervision.wanted(stages[0].model):
+  if stages[0].method.carries_samples:
     shapes = {(s.config.train.batch_size, s.task.length) for s in stages}
     if len(shapes) > 1:
-      raise ValueError(
+      raise errors.UsageError(
         f'config.train.curriculum.field={c.field!r}: samples of deep '
         'supervision go on into the next stage, so that all stages must have '
         'one batch size and sequence length (model.recursion.supervision=1 '

@@ -17,7 +17,7 @@ from reasoning_depth.models import base as models_base
 from reasoning_depth.models import trm
 from reasoning_depth.scoring import losses
 from reasoning_depth.tasks import base
-from reasoning_depth.training import state, step
+from reasoning_depth.training import methods, state, step
 
 
 @flax.struct.dataclass
@@ -37,9 +37,18 @@ class Carry:
   halted: jax.Array
 
 
-def wanted(model: Any) -> bool:
-  """Whether a model is trained this way."""
-  return isinstance(model, trm.TRM) and model.recursion.supervision > 1
+class DeepSupervision(methods.Method):
+  """An update after each deep recursion of TRM on carried samples."""
+
+  carries_samples = True
+
+  def make_train_step(self, model, task, optimizer, config):
+    """See `methods.Method`."""
+    return make_train_step(model, optimizer, config)
+
+  def first_carry(self, model, params, sample):
+    """See `methods.Method`."""
+    return first_carry(model, sample)
 
 
 def first_carry(

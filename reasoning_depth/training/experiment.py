@@ -4,18 +4,19 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import ml_collections
 import optax
 from jax.sharding import Mesh
 
-from reasoning_depth import models, tasks
-from reasoning_depth.models import hooks
-from reasoning_depth.runtime import configuration, sharding
-from reasoning_depth.scoring import rollout
+from reasoning_depth import errors, models, settings, tasks, training
+from reasoning_depth.longcontext import schedule
+from reasoning_depth.models import base as base_model
+from reasoning_depth.runtime import sharding
+from reasoning_depth.scoring import evaluate
 from reasoning_depth.tasks import base
-from reasoning_depth.training import deep_supervision, grpo, optimizer
+from reasoning_depth.training import config as whole
+from reasoning_depth.training import methods, optimizer, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Experiment:
 
   config: ml_collections.ConfigDict
   task: base.Task
-  model: nn.Module
+  model: base_model.Model
+  method: methods.Method
   optimizer: optax.GradientTransformation
   mesh: Mesh
 
@@ -33,30 +35,33 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   """Checks a config and builds its parts; compiles nothing.
 
   Raises:
-    ValueError: naming the field, its value and what is allowed.
+    UsageError: naming the field, its value and what is allowed.
   """
-  configuration.check(config)
-  task = _prefixed('config.task.', tasks.make, config.task)
-  model = _prefixed('config.model.', models.make, config.model, task)
-  _check_depth(config, task)
-  mesh = _prefixed('config.', sharding.make_mesh, config.mesh)
-  per_part = config.train.batch_size // config.train.gradient_accumulation
+  made = whole.check(config)
+  with settings.within('config.task.'):
+    task = tasks.make(config.task)
+  with settings.within('config.model.'):
+    model = models.make(config.model, task)
+    schedule.check(model)
+  method = _method(config, model, made)
+  with settings.within('config.train.method='):
+    method.check(task)
+  _check_depth(config, task, model)
+  with settings.within('config.'):
+    mesh = sharding.make_mesh(config.mesh)
+    if config.eval.rollout:
+      task.check_rollout(config.eval.rollout)
+  parts = config.train.gradient_accumulation
+  if parts > 1 and not method.accumulates:
+    settings.complain(
+      'config.train.gradient_accumulation', parts,
+      'must be 1 with config.train.method=grpo or deep supervision',
+    )  # fmt: skip
+  per_part = config.train.batch_size // parts
   sharding.check_batch('config.train.batch_size', per_part, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
-  rollout.check(task, config.eval.rollout)
-  _check_hooks(config.analyze.hooks)
-  if config.train.gradient_accumulation > 1 and (
-    config.train.method == 'grpo' or deep_supervision.wanted(model)
-  ):
-    raise ValueError(
-      f'config.train.gradient_accumulation='
-      f'{config.train.gradient_accumulation}: must be 1 with '
-      'config.train.method=grpo or deep supervision'
-    )
-  if config.train.method == 'grpo':
-    grpo.check(task)
-    _prefixed('config.train.', lambda g: grpo.Settings(**g), config.train.grpo)
-  return Experiment(config, task, model, optimizer.make(config.train), mesh)
+  optimizer_ = optimizer.make(config.train)
+  return Experiment(config, task, model, method, optimizer_, mesh)
 
 
 def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
@@ -69,40 +74,63 @@ def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
   return sample
 
 
-def _check_hooks(names: str) -> None:
-  if set(filter(None, names.split(','))) - set(hooks.NAMES):
-    raise ValueError(
-      f'config.analyze.hooks={configuration.shown(names)}: allowed are '
-      f'{", ".join(hooks.NAMES)}, with commas between'
-    )
+def scheduled(exp: Experiment, params: Any) -> tuple[str, Experiment]:
+  """The experiment with its model in the schedule that training will use.
+
+  Args:
+    exp: the experiment, at the stage of its curriculum.
+    params: of its model.
+
+  Returns:
+    the name of the schedule, '' for a model without one, and the experiment.
+  """
+
+  def batch():
+    if exp.task.on_host:
+      B = exp.config.train.batch_size
+      made = exp.task.host_sample(exp.config.seed, 0, B)
+      return jax.device_put(made, sharding.batched(exp.mesh))
+    return jax.jit(sampler(exp))(jax.random.key(0))
+
+  def work(model, params, batch):
+    key = jax.random.key(0)
+    return step.gradients(model, params, batch, key, exp.config.train)
+
+  with jax.set_mesh(exp.mesh):
+    name, model = schedule.scheduled(exp.model, work, params, batch)
+  return name, dataclasses.replace(exp, model=model)
 
 
-def _check_depth(config: ml_collections.ConfigDict, task: base.Task) -> None:
+def evaluator(exp: Experiment) -> evaluate.Evaluator:
+  """Scores answers as the task and the method of training ask."""
+  return evaluate.Evaluator(
+    exp.model, exp.task, exp.config, exp.mesh, exp.method.generates,
+    exp.method.thinking,
+  )  # fmt: skip
+
+
+def _method(config, model, made) -> methods.Method:
+  """The method of a config; a model says how it is trained supervised."""
+  name = config.train.method
+  name = model.trained_by if name == 'supervised' else name
+  return training.METHODS[name](made.get(name))
+
+
+def _check_depth(config, task: base.Task, model: base_model.Model) -> None:
   """Checks that the depth steps that are to answer are read out."""
-  depth, model = config.train.depth_loss, config.model
+  depth = config.train.depth_loss
   if depth == 'last':
     return
-  steps = 0
-  if model.name == 'looped' and model.recurrence.read_every:
-    steps = model.recurrence.mean_loops
-  elif model.name == 'trm':
-    steps = model.recursion.supervision
+  steps = model.depths_read()
   if not steps:
-    raise ValueError(
+    raise errors.UsageError(
       f'config.train.depth_loss={depth}: needs a model that is read out at '
       'each depth step: config.model.name=looped with '
       'config.model.recurrence.read_every=True, or trm'
     )
-  if depth == 'look_ahead' and steps < max(getattr(task, 'look_ahead', (0,))):
-    raise ValueError(
+  if depth == 'look_ahead' and steps < max(task.look_ahead, default=0):
+    raise errors.UsageError(
       f'config.train.depth_loss=look_ahead: the model is read out at {steps} '
       f'depth steps, config.task.look_ahead={task.look_ahead} needs as many as '
       'its largest value'
     )
-
-
-def _prefixed(prefix: str, make: Callable[..., Any], *args: Any) -> Any:
-  try:
-    return make(*args)
-  except ValueError as error:
-    raise ValueError(f'{prefix}{error}') from None

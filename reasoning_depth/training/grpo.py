@@ -1,90 +1,99 @@
 """Group-relative policy optimisation on the device (2402.03300, section 4).
 
-A prompt is completed several times; what a completion says after its last
+A prompt is completed several times; what stands after a completion's last
 end-of-thinking token (GEN) is its answer. Completions that do better than
 others of the same prompt become more likely. Nothing between the prompt and the
 answer is supervised.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from reasoning_depth import settings
+from reasoning_depth.models import base as base_model
 from reasoning_depth.models import decoding
 from reasoning_depth.scoring import losses
-from reasoning_depth.tasks import base, orbits
-from reasoning_depth.training import state, step
+from reasoning_depth.tasks import base, orbit_tokens, orbits
+from reasoning_depth.training import methods, state, step
 
 REWARDS = ('token', 'exact')
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """Choices of the optimisation.
+class Settings(settings.Settings):
+  """Choices of the optimisation."""
 
-  Attributes:
-    generations: completions of a prompt, G.
-    thinking: states at most that a completion may spell before its answer.
-    temperature: of sampling; probabilities are taken at it as well.
-    clip_ratio: ε, how far the ratio of probabilities is followed.
-    kl: β, weight of the divergence from the starting policy.
-    reward: 'token' (share of right tokens of the answer, its end included) or
-      'exact' (all of them right).
-    format_reward: added where the answer is W cells and the end.
-    updates: optimiser steps on one set of completions.
-  """
-
-  generations: int = 8
-  thinking: int = 1
-  temperature: float = 0.9
-  clip_ratio: float = 0.2
-  kl: float = 0.01
-  reward: str = 'token'
-  format_reward: float = 0.1
-  updates: int = 1
-
-  def __post_init__(self):
-    if self.reward not in REWARDS:
-      raise ValueError(
-        f'grpo.reward={self.reward!r}: allowed are {", ".join(REWARDS)}'
-      )
-    for field, least in (('generations', 2), ('thinking', 0), ('updates', 1)):
-      if getattr(self, field) < least:
-        raise ValueError(
-          f'grpo.{field}={getattr(self, field)}: must be at least {least}'
-        )
-    if self.temperature <= 0:
-      raise ValueError(f'grpo.temperature={self.temperature}: must be above 0')
+  generations: int = settings.field(8, 'G, completions of a prompt', least=2)
+  thinking: int = settings.field(
+    1, 'states at most that a completion may have before its answer'
+  )
+  temperature: float = settings.field(
+    0.9, 'of sampling; probabilities are taken at it as well', above=0
+  )
+  clip_ratio: float = settings.field(
+    0.2, 'how far the ratio of probabilities is followed', above=0
+  )
+  kl: float = settings.field(
+    0.01, 'weight of the divergence from the starting policy'
+  )
+  reward: str = settings.field(
+    'token',
+    'share of right tokens of the answer, its end included; or exact',
+    choices=REWARDS,
+  )
+  format_reward: float = settings.field(
+    0.1, 'added where the answer is W cells and the end'
+  )
+  updates: int = settings.field(
+    1, 'optimiser steps on one set of completions', least=1
+  )
 
 
-def check(task: base.Task) -> None:
-  """Raises ValueError unless the task has prompts to be completed."""
-  if not isinstance(task, orbits.Orbits) or (
-    (task.variant, task.layout) != ('o_s', 'causal')
-  ):
-    raise ValueError(
-      'config.train.method=grpo: needs task.name=orbits, task.variant=o_s and '
-      'task.layout=causal'
-    )
+class GRPO(methods.Method):
+  """Rewards on answers that the model generates."""
+
+  Settings = Settings
+  generates = True
+
+  @property
+  def thinking(self) -> int:
+    """See `methods.Method`."""
+    return self.settings.thinking
+
+  def check(self, task):
+    """See `methods.Method`."""
+    task.check_prompts()
+
+  def make_train_step(self, model, task, optimizer, config):
+    """See `methods.Method`."""
+    return make_train_step(model, optimizer, config, task, self.settings)
+
+  def first_carry(self, model, params, sample):
+    """The starting policy."""
+    return jax.tree.map(jnp.copy, params)
+
+  def carry_from(self, params, carry):
+    """See `methods.Method`."""
+    return jax.tree.map(jnp.copy, params)
 
 
 def rewards(
-  settings: Settings, answer: orbits.Answer, target: jax.Array
+  own: Settings, answer: orbit_tokens.Answer, target: jax.Array
 ) -> jax.Array:
   """Reward [N] of answers to states [N, W]."""
   right = answer.cells == target
-  if settings.reward == 'exact':
+  if own.reward == 'exact':
     reward = (right.all(-1) & answer.ended).astype(jnp.float32)
   else:
     tokens = right.sum(-1) + (right.any(-1) & answer.ended)
     reward = tokens / (target.shape[-1] + 1)
   well_formed = answer.ended & (answer.cells >= 0).all(-1)
-  return reward + settings.format_reward * well_formed
+  return reward + own.format_reward * well_formed
 
 
 def advantages(reward: jax.Array) -> jax.Array:
@@ -94,39 +103,59 @@ def advantages(reward: jax.Array) -> jax.Array:
 
 
 def objective(
-  settings: Settings,
+  own: Settings,
   log_p: jax.Array,
   old: jax.Array,
   reference: jax.Array,
   advantage: jax.Array,
-  spoken: jax.Array,
+  counted: jax.Array,
 ) -> jax.Array:
   """What is minimised: clipped policy gradient and divergence, per token.
 
   Args:
-    settings: clip_ratio and kl.
+    own: clip_ratio and kl.
     log_p: [N, T] of the completions' tokens under the parameters.
     old: as log_p, under those that made the completions.
     reference: as log_p, under the starting policy.
     advantage: [N].
-    spoken: bool [N, T], tokens up to the end of each completion.
+    counted: bool [N, T], tokens up to the end of each completion.
   """
   ratio = jnp.exp(log_p - old)
-  near = jnp.clip(ratio, 1 - settings.clip_ratio, 1 + settings.clip_ratio)
+  near = jnp.clip(ratio, 1 - own.clip_ratio, 1 + own.clip_ratio)
   gain = jnp.minimum(ratio * advantage[:, None], near * advantage[:, None])
   # Unbiased, and never negative: e^d - d - 1 with d = log(reference / policy).
   d = reference - log_p
   divergence = jnp.exp(d) - d - 1
-  loss = settings.kl * divergence - gain
-  return jnp.sum(loss, where=spoken) / spoken.sum()
+  loss = own.kl * divergence - gain
+  return jnp.sum(loss, where=counted) / counted.sum()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Completions:
+  """Completions of prompts, and what they are worth.
+
+  Attributes:
+    tokens: int32 [N, L], prompts first.
+    answer: what stands after their last GEN.
+    reward: [N].
+    advantage: [N].
+    counted: bool [N, T], tokens up to the end of each completion.
+  """
+
+  tokens: jax.Array
+  answer: orbit_tokens.Answer
+  reward: jax.Array
+  advantage: jax.Array
+  counted: jax.Array
 
 
 def make_train_step(
-  model: nn.Module,
+  model: base_model.Model,
   optimizer: optax.GradientTransformation,
   config: Mapping[str, Any],
   task: orbits.Orbits,
-) -> Callable[[state.TrainState, base.Batch, jax.Array], tuple]:
+  own: Settings,
+) -> methods.TrainStep:
   """A pure function (state, prompts, key) → (state, StepMetrics).
 
   The state's carry holds the parameters of the starting policy.
@@ -136,59 +165,75 @@ def make_train_step(
     optimizer: turns gradients into updates.
     config: `config.train`.
     task: gives prompts and answers.
+    own: choices of the optimisation.
   """
-  settings = Settings(**config['grpo'])
   W, P = task.width, task.prompt_length
-  length = P + (settings.thinking + 1) * task.row_tokens
 
   def log_probs(params, tokens):
     logits = model.apply({'params': params}, tokens[:, :-1]).logits
-    log_p = jax.nn.log_softmax(logits[:, P - 1 :] / settings.temperature)
+    log_p = jax.nn.log_softmax(logits[:, P - 1 :] / own.temperature)
     return jnp.take_along_axis(log_p, tokens[:, P:, None], axis=-1)[..., 0]
 
   def train_step(
     old: state.TrainState, batch: base.Batch, key: jax.Array
   ) -> tuple[state.TrainState, step.StepMetrics]:
-    G = settings.generations
-    prompts = jnp.repeat(batch.inputs[:, :P], G, axis=0)
-    target = jnp.repeat(batch.inputs[:, P : P + W], G, axis=0)
-    tokens, _ = decoding.generate(
-      model, old.params, prompts, length, key, settings.temperature
-    )
-    answer = orbits.last_answer(tokens, P, W)
-    reward = rewards(settings, answer, target)
-    advantage = advantages(reward.reshape(-1, G)).reshape(-1)
-    # What comes after the end does not count.
-    ends = tokens[:, P:] == orbits.Token.EOS
-    spoken = jnp.cumsum(ends, -1) - ends == 0
-    was = log_probs(old.params, tokens)
-    reference = log_probs(old.carry, tokens)
+    target = jnp.repeat(batch.inputs[:, P : P + W], own.generations, axis=0)
+    made = _complete(model, old.params, task, own, batch, target, key)
+    was = log_probs(old.params, made.tokens)
+    reference = log_probs(old.carry, made.tokens)
 
     def loss(params):
-      return objective(
-        settings, log_probs(params, tokens), was, reference, advantage, spoken
-      )
+      log_p = log_probs(params, made.tokens)
+      return objective(own, log_p, was, reference, made.advantage, made.counted)
 
     new = old
-    for _ in range(settings.updates):
+    for _ in range(own.updates):
       value, grads = jax.value_and_grad(loss)(new.params)
-      sums = _sums(value, answer, target)
+      sums = _sums(value, made.answer, target)
       new, metrics = step.update(new, grads, sums, optimizer, config)
-    extra = {
-      'reward': reward.mean(),
-      # Groups without a spread teach nothing: watch for a collapse.
-      'reward_spread': reward.reshape(-1, G).std(-1).mean(),
-      'completion_length': spoken.sum(-1).mean(),
-    }
-    made = metrics.finite | metrics.skipped
-    new = new.replace(step=old.step + made)
-    return new, metrics.replace(extra=extra)
+    counts = metrics.finite | metrics.skipped
+    new = new.replace(step=old.step + counts)
+    return new, metrics.replace(extra=_extra(made, own.generations))
 
   return train_step
 
 
+def _complete(
+  model, params, task, own: Settings, batch: base.Batch, target, key
+) -> _Completions:
+  """Samples completions of the prompts of a batch and scores them."""
+  G, P = own.generations, task.prompt_length
+  prompts = jnp.repeat(batch.inputs[:, :P], G, axis=0)
+  length = P + (own.thinking + 1) * task.row_tokens
+  tokens, _ = decoding.generate(
+    model, params, prompts, length, key, own.temperature
+  )
+  answer = task.last_answer(tokens)
+  reward = rewards(own, answer, target)
+  # What comes after the end does not count.
+  ends = tokens[:, P:] == orbit_tokens.Token.EOS
+  return _Completions(
+    tokens=tokens,
+    answer=answer,
+    reward=reward,
+    advantage=advantages(reward.reshape(-1, G)).reshape(-1),
+    counted=jnp.cumsum(ends, -1) - ends == 0,
+  )
+
+
+def _extra(made: _Completions, generations: int) -> dict[str, jax.Array]:
+  """What a step reports besides."""
+  spread = made.reward.reshape(-1, generations).std(-1)
+  return {
+    'reward': made.reward.mean(),
+    # Groups without a spread teach nothing: watch for a collapse.
+    'reward_spread': spread.mean(),
+    'completion_length': made.counted.sum(-1).mean(),
+  }
+
+
 def _sums(
-  loss: jax.Array, answer: orbits.Answer, target: jax.Array
+  loss: jax.Array, answer: orbit_tokens.Answer, target: jax.Array
 ) -> losses.Sums:
   """Sums over completions, from the loss per token and answers [N, W]."""
   N, W = jnp.float32(len(target)), target.shape[-1]

@@ -1,9 +1,7 @@
 """The training loop: dispatch, report, evaluate, save."""
 
-import functools
 import pathlib
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,19 +11,17 @@ from clu import parameter_overview
 from reasoning_depth import errors
 from reasoning_depth.runtime import (
   checkpoint,
+  lock,
   preemption,
   progress,
   sharding,
   writer,
 )
-from reasoning_depth.scoring import evaluate, long_text, rollout
-from reasoning_depth.tasks import base
 from reasoning_depth.training import (
   curriculum,
-  deep_supervision,
   divergence,
   experiment,
-  grpo,
+  final,
   prefetch,
   reporting,
   resume,
@@ -47,7 +43,8 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
     the summary of the final evaluation.
 
   Raises:
-    ValueError: where the folder is not this run's; nothing is written then.
+    UsageError: where the folder is not this run's (nothing is written then),
+      or another process trains in it.
     reporting.Diverged: at a step with a loss or gradient that is not finite;
       the state before it is kept for `replay`.
     errors.Stopped: after a signal; the state is saved.
@@ -57,25 +54,34 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
   with preemption.Watch(exp.config.checkpoint.grace) as watch:
     with watch.nothing_to_save():
       resume.claim(exp, folder)
-      checkpoints = checkpoint.Checkpoints(folder, _keep(exp.config))
-      current = resume.restore_or_init(exp, checkpoints)
-    first = int(current.step)
-    show = progress.Progress(first, exp.config.train.num_steps)
-    files = writer.Writer(folder, first)
-    try:
-      run = _Run(exp, watch, checkpoints, show, files)
-      with watch.nothing_to_save(), show.pause(first):
-        show.say(
-          f'going on from step {first}' if first else f'writing to {folder}'
-        )
-        stage = _Stage(exp, current, show)
-      current = run.steps(stage, current)
-      with watch.nothing_to_save():
-        return final_evaluation(exp, current, folder)
-    finally:
-      show.close()
-      files.close()
-      checkpoints.close()
+    with lock.held(folder):
+      return _train(exp, folder, watch)
+
+
+def _train(
+  exp: experiment.Experiment, folder: pathlib.Path, watch: preemption.Watch
+) -> dict[str, Any]:
+  """Trains in a folder that is this run's and locked."""
+  with watch.nothing_to_save():
+    checkpoints = checkpoint.Checkpoints(folder, _keep(exp.config))
+    current = resume.restore_or_init(exp, checkpoints)
+  first = int(current.step)
+  show = progress.Progress(first, exp.config.train.num_steps)
+  files = writer.Writer(folder, first)
+  try:
+    run = _Run(exp, watch, checkpoints, show, files)
+    with watch.nothing_to_save(), show.pause(first):
+      show.say(
+        f'going on from step {first}' if first else f'writing to {folder}'
+      )
+      stage = _Stage(exp, current, show)
+    current = run.steps(stage, current)
+    with watch.nothing_to_save():
+      return final.evaluate(exp, current, folder)
+  finally:
+    show.close()
+    files.close()
+    checkpoints.close()
 
 
 class _Run:
@@ -163,6 +169,11 @@ def _keep(config: ml_collections.ConfigDict) -> checkpoint.Keep:
   return checkpoint.Keep(c.keep, c.keep_best, c.keep_every, c.metric)
 
 
+def _told(exp: experiment.Experiment, order: str) -> str:
+  """Which schedule was taken, where it was timed."""
+  return f', schedule {order}' if exp.model.schedule == 'auto' else ''
+
+
 class _Stage:
   """What is compiled for a stage of the curriculum, or for the whole run."""
 
@@ -176,24 +187,22 @@ class _Stage:
     self._whole, self.index = exp, int(current.stage)
     self._start = int(current.stage_start)
     exp = curriculum.at_stage(exp, self.index)
+    order, exp = experiment.scheduled(exp, current.params)
     show.batch_size = exp.config.train.batch_size
     length = exp.config.train.steps_per_dispatch
     self._dispatch = compile_dispatch(exp, current, length)
-    self._feed = prefetch.Feed(exp, length)
+    self._batches = prefetch.Prefetcher(exp, length)
     parameters = parameter_overview.count_parameters(current.params)
     name = ''
     if curriculum.num_stages(exp.config) > 1:
       field = exp.config.train.curriculum.field
       name = f'stage {self.index}, {field} {exp.config.task[field]}: '
     show.say(
-      f'{name}{parameters:,} parameters; compiled in '
+      f'{name}{parameters:,} parameters{_told(exp, order)}; compiled in '
       f'{time.monotonic() - started:.1f} s'
     )
-    self._evaluator = evaluate.Evaluator(
-      exp.model, exp.task, exp.config, exp.mesh
-    )
-    self._validation = evaluate.held_out(
-      exp.task,
+    self._evaluator = experiment.evaluator(exp)
+    self._validation = exp.task.draw_held_out(
       state.evaluation_key(exp.config.seed),
       'validation',
       exp.config.eval.validation_samples,
@@ -203,18 +212,16 @@ class _Stage:
     self, current: state.TrainState, at: int
   ) -> tuple[state.TrainState, step.StepMetrics]:
     """Trains from step `at` on, for as many steps as a dispatch has."""
-    return self._dispatch(current, *self._feed.take(at))
+    return self._dispatch(current, *self._batches.take(at))
 
   def close(self) -> None:
     """Stops what makes batches ahead."""
-    self._feed.close()
+    self._batches.close()
 
   def validate(self, current: state.TrainState) -> dict[str, Any]:
-    """Scores of the validation samples; by generation after GRPO."""
-    evaluator = self._evaluator
-    grpo_ = self._whole.config.train.method == 'grpo'
-    run = evaluator.run_generated if grpo_ else evaluator.run
-    return run(current.best_params, self._validation).summary()
+    """Scores of the validation samples."""
+    result = self._evaluator.run(current.best_params, self._validation)
+    return result.summary()
 
   def is_over(self, end: int, summary: dict[str, Any]) -> bool:
     """Whether the next stage begins at step `end`."""
@@ -223,28 +230,19 @@ class _Stage:
     )
 
 
-def _train_step(exp: experiment.Experiment) -> Callable[..., Any]:
-  """The step of the run's method, as `step.make_train_step` makes it."""
-  config = exp.config.train
-  make = step.make_train_step
-  if config.method == 'grpo':
-    make = functools.partial(grpo.make_train_step, task=exp.task)
-  elif deep_supervision.wanted(exp.model):
-    make = deep_supervision.make_train_step
-  return make(exp.model, exp.optimizer, config)
-
-
 def compile_dispatch(
   exp: experiment.Experiment, current: state.TrainState, num_steps: int
 ) -> jax.stages.Compiled:
   """Compiles so many steps of training as one computation.
 
   What comes back takes a state of these shapes and shardings, and what
-  `prefetch.given` gives, and can never compile again.
+  `prefetch.chunk` gives, and can never compile again.
   """
   dispatch = step.make_dispatch(
-    _train_step(exp),
-    None if base.on_host(exp.task) else experiment.sampler(exp),
+    exp.method.make_train_step(
+      exp.model, exp.task, exp.optimizer, exp.config.train
+    ),
+    None if exp.task.on_host else experiment.sampler(exp),
     state.data_key(exp.config.seed),
     num_steps,
   )
@@ -258,71 +256,3 @@ def compile_dispatch(
       donate_argnums=0,
     )
     return jitted.lower(current, *given).compile()
-
-
-def final_evaluation(
-  exp: experiment.Experiment,
-  current: state.TrainState,
-  folder: pathlib.Path,
-  name: str = '',
-  overrides: Sequence[str] = (),
-) -> dict[str, Any]:
-  """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
-
-  Samples that can be streamed are, so that they may have any length; their rows
-  hold the last segment. With `eval.rollout`, also `evaluations/rollout.json`.
-
-  Args:
-    exp: the parts of the run.
-    current: the state to score.
-    folder: the run folder.
-    name: put behind the names of the files, where something differs from the
-      run's own config.
-    overrides: what that is, such as `task.num_pairs=500`; they are written too.
-  """
-  config = exp.config.eval
-  key = state.evaluation_key(exp.config.seed)
-  evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
-  result = _test(exp, evaluator, current, key)
-  head = {
-    'split': 'test',
-    'seed': exp.config.seed,
-    'step': int(current.step),
-  }
-  summary = head | {'overrides': list(overrides)} | result.summary()
-  folder = folder / 'evaluations'
-  writer.write_json(folder / f'test{name}.json', summary)
-  if config.rows:
-    rows = result.rows(config.rows)
-    writer.write_rows(folder / f'test{name}.jsonl', rows)
-  if config.rollout:
-    result = rollout.roll_out(
-      evaluator,
-      current.best_params,
-      key,
-      config.rollout,
-      config.test_samples,
-      config.ceiling,
-    )
-    writer.write_json(folder / f'rollout{name}.json', head | result.summary())
-  return summary
-
-
-def _test(
-  exp: experiment.Experiment,
-  evaluator: evaluate.Evaluator,
-  current: state.TrainState,
-  key: jax.Array,
-) -> evaluate.Result:
-  """Answers of a state on the test split."""
-  params, count = current.best_params, exp.config.eval.test_samples
-  if long_text.can(exp.task, exp.model):
-    reader = long_text.Reader(exp.model, exp.task, exp.config, exp.mesh)
-    return reader.run(params, key, 'test', count)
-  samples = evaluate.held_out(
-    exp.task, key, 'test', count, with_ceiling=exp.config.eval.ceiling
-  )
-  generates = getattr(exp.task, 'generates', False)
-  generates |= exp.config.train.method == 'grpo'
-  run = evaluator.run_generated if generates else evaluator.run
-  return run(params, samples)

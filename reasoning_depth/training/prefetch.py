@@ -8,11 +8,10 @@ import jax
 import numpy as np
 
 from reasoning_depth.runtime import sharding
-from reasoning_depth.tasks import base
 from reasoning_depth.training import experiment, step
 
 
-def given(
+def chunk(
   exp: experiment.Experiment,
   at: int,
   num_steps: int,
@@ -32,7 +31,7 @@ def given(
     nothing for a task whose batches are made on the devices; else a chunk with
     batches [n, B, ...].
   """
-  if not base.on_host(exp.task):
+  if not exp.task.on_host:
     return ()
   seed, B = exp.config.seed, exp.config.train.batch_size
   where = sharding.batches(exp.mesh)
@@ -64,8 +63,8 @@ def given(
 def shapes(
   exp: experiment.Experiment, num_steps: int
 ) -> tuple[step.Chunk, ...]:
-  """Shapes and shardings of what `given` gives, to compile for."""
-  if not base.on_host(exp.task):
+  """Shapes and shardings of what `chunk` gives, to compile for."""
+  if not exp.task.on_host:
     return ()
   B, mesh = exp.config.train.batch_size, exp.mesh
   sample = exp.task.host_sample(exp.config.seed, 0, 1)
@@ -79,7 +78,7 @@ def shapes(
   return (step.Chunk(first, batches),)
 
 
-class Feed:
+class Prefetcher:
   """Makes the next dispatch's batches while the devices work on this one's.
 
   One chunk is made ahead, no more, by a thread that ends with `close`. What is
@@ -96,13 +95,13 @@ class Feed:
     self._ahead: dict[int, concurrent.futures.Future] = {}
 
   def take(self, at: int) -> tuple[step.Chunk, ...]:
-    """As `given`, for the dispatch that begins at step `at`."""
+    """As `chunk`, for the dispatch that begins at step `at`."""
     ready = self._ahead.pop(at, None)
-    chunk = ready.result() if ready else self._make(at)
+    taken = ready.result() if ready else self._make(at)
     after = at + self._num_steps
-    if chunk and after < self._exp.config.train.num_steps:
+    if taken and after < self._exp.config.train.num_steps:
       self._ahead[after] = self._thread.submit(self._make, after)
-    return chunk
+    return taken
 
   def close(self) -> None:
     """Stops making batches; waits for the one being made."""
@@ -110,4 +109,4 @@ class Feed:
     self._thread.shutdown(cancel_futures=True)
 
   def _make(self, at: int) -> tuple[step.Chunk, ...]:
-    return given(self._exp, at, self._num_steps, self._stop.is_set)
+    return chunk(self._exp, at, self._num_steps, self._stop.is_set)

@@ -4,7 +4,6 @@ Blocks, embedding and read-out come from the checkpoint. What a model has
 besides, such as the memory of ARMT, stays as it is.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from reasoning_depth import errors, settings
 from reasoning_depth.exchange import archive, huggingface
 from reasoning_depth.models import layers
 
@@ -40,7 +40,7 @@ def params(model: nn.Module, fresh: Any, folder: pathlib.Path) -> Any:
     the tree of `fresh`; what comes from the checkpoint as NumPy arrays.
 
   Raises:
-    ValueError: listing every field in which the model is another one than the
+    UsageError: listing every field in which the model is another one than the
       checkpoint's, or as `huggingface.load`.
   """
   checkpoint = huggingface.describe(folder)
@@ -56,7 +56,7 @@ def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
   """Writes a model as a checkpoint, without what only this project knows.
 
   Raises:
-    ValueError: where no public family has models like this.
+    UsageError: where no public family has models like this.
   """
   tree = {name: params[name] for name in ('embedding', 'read_out')}
   tree['block'] = params
@@ -67,21 +67,20 @@ def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
   )
 
 
-def _fields(config: layers.TransformerConfig) -> dict[str, Any]:
-  """Fields of a backbone by dotted name."""
-  found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-  rotary = dataclasses.asdict(found.pop('rotary'))
-  if found['num_kv_heads'] == found['num_heads']:
+def _fields(config: layers.StackConfig) -> dict[str, Any]:
+  """Settings of a stack by dotted name."""
+  found = settings.flatten(settings.values(config))
+  if found.get('num_kv_heads') == found.get('num_heads'):
     found['num_kv_heads'] = 0
-  return found | {f'rotary.{name}': value for name, value in rotary.items()}
+  return found
 
 
 def _check(model: nn.Module, checkpoint: huggingface.Checkpoint) -> None:
   ours = _fields(model.config)
   wrong = [
-    f'config.model.{name}={ours[name]}: the checkpoint has {value}'
+    f'config.model.{name}={ours.get(name)}: the checkpoint has {value}'
     for name, value in checkpoint.fields.items()
-    if ours[name] != value
+    if ours.get(name) != value
   ]
   if abs(model.vocab_size - checkpoint.vocab_size) > SPARE_TOKENS:
     wrong.append(
@@ -89,14 +88,14 @@ def _check(model: nn.Module, checkpoint: huggingface.Checkpoint) -> None:
       f'{checkpoint.vocab_size}: take its tokenizer'
     )
   if wrong:
-    raise ValueError('; '.join(wrong))
+    raise errors.UsageError('; '.join(wrong))
 
 
 def _blocks(model: nn.Module, params: Any) -> tuple[str, ...]:
   """Where the blocks are in a model's parameters."""
   found = list(_with_attention(params, ()))
   if len(found) != 1 or 'norm' not in params.get('read_out', {}):
-    raise ValueError(
+    raise errors.UsageError(
       f'{type(model).__name__}: is no plain stack of blocks; checkpoints are '
       'for config.model.name=transformer or armt'
     )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
+from reasoning_depth import errors
 from reasoning_depth.runtime import (
   checkpoint,
   configuration,
@@ -15,8 +16,8 @@ from reasoning_depth.runtime import (
   writer,
 )
 from reasoning_depth.training import (
+  config,
   curriculum,
-  deep_supervision,
   experiment,
   pretrained,
   state,
@@ -29,7 +30,7 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   Says on stderr where a run goes on in other surroundings than it began in.
 
   Raises:
-    ValueError: for a folder that holds something else or another run.
+    UsageError: for a folder that holds something else or another run.
   """
   if jax.process_index() == 0:
     _claim(exp, folder)
@@ -39,11 +40,11 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   try:
     if (folder / 'config.json').exists():
-      configuration.same(exp.config, configuration.read(folder))
+      configuration.same(exp.config, config.read(folder))
       environment.compare(folder / 'environment.json')
       return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-      raise ValueError(
+      raise errors.UsageError(
         f'--workdir={folder}: is there and is not a run folder; take a new or '
         'empty one'
       )
@@ -52,7 +53,7 @@ def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
       folder / 'config.json', exp.config.to_json(indent=2) + '\n'
     )
   except OSError as error:
-    raise ValueError(f'--workdir={folder}: {error.strerror}') from None
+    raise errors.UsageError(f'--workdir={folder}: {error.strerror}') from None
 
 
 def restore_or_init(
@@ -67,11 +68,10 @@ def restore_or_init(
   if not exp.config.train.init_from:
     return new
   params = _params_of(exp, new.params, shardings.params)
-  copies = jax.tree.map(jnp.copy, (params, params))
   return new.replace(
-    params=copies[0],
+    params=jax.tree.map(jnp.copy, params),
     ema=None if new.ema is None else params,
-    carry=copies[1] if exp.config.train.method == 'grpo' else new.carry,
+    carry=exp.method.carry_from(params, new.carry),
   )
 
 
@@ -81,7 +81,7 @@ def restore(
   """The newest state of a run folder, which is only read.
 
   Raises:
-    ValueError: where nothing has been saved yet.
+    UsageError: where nothing has been saved yet.
   """
   checkpoints = checkpoint.Checkpoints(folder, name=name)
   try:
@@ -89,7 +89,7 @@ def restore(
   finally:
     checkpoints.close()
   if saved is None:
-    raise ValueError(f'--workdir={folder}: has no checkpoint yet')
+    raise errors.UsageError(f'--workdir={folder}: has no checkpoint yet')
   return saved
 
 
@@ -101,12 +101,9 @@ def layout(exp: experiment.Experiment) -> tuple[Any, Any]:
 
 def _fresh(exp: experiment.Experiment) -> state.TrainState:
   new = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
-  if exp.config.train.method == 'grpo':
-    return new.replace(carry=jax.tree.map(jnp.copy, new.params))
-  if not deep_supervision.wanted(exp.model):
-    return new
   sample = experiment.sampler(curriculum.at_stage(exp, 0))
-  return new.replace(carry=deep_supervision.first_carry(exp.model, sample))
+  carry = exp.method.first_carry(exp.model, new.params, sample)
+  return new.replace(carry=carry)
 
 
 def abstract(shapes: Any, shardings: Any) -> Any:
@@ -124,21 +121,23 @@ def _params_of(
   """The parameters in `train.init_from`, a run folder or a checkpoint.
 
   Raises:
-    ValueError: where there are none, or of another model.
+    UsageError: where there are none, or of another model.
   """
   folder = pathlib.Path(exp.config.train.init_from)
   try:
     if pretrained.is_one(folder):
       params = pretrained.params(exp.model, expected, folder)
     else:
-      config = configuration.read(folder).unlock()
-      config.mesh = exp.config.mesh
-      params = restore(experiment.build(config), folder).best_params
-  except ValueError as error:
-    raise ValueError(f'config.train.init_from={folder}: {error}') from None
+      other = config.read(folder).unlock()
+      other.mesh = exp.config.mesh
+      params = restore(experiment.build(other), folder).best_params
+  except errors.UsageError as error:
+    raise errors.UsageError(
+      f'config.train.init_from={folder}: {error}'
+    ) from None
   shapes = [jax.tree.map(lambda x: x.shape, p) for p in (expected, params)]
   if shapes[0] != shapes[1]:
-    raise ValueError(
+    raise errors.UsageError(
       f'config.train.init_from={folder}: has parameters of other shapes; the '
       'model must be the same'
     )

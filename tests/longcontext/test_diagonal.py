@@ -19,7 +19,7 @@ def build(num_layers, num_segments, stride=SEGMENT, **fields):
   """A model, weights that use the memory, and tokens."""
   backbone = layers.TransformerConfig(
     num_layers=num_layers, width=8, num_heads=2, mlp_width=16,
-    dtype=fields.pop('dtype', jnp.float32),
+    dtype=fields.pop('dtype', 'float32'),
   )  # fmt: skip
   model = armt.ARMT(
     config=backbone, memory=MEMORY, vocab_size=V, causal=True,
@@ -71,7 +71,7 @@ def assert_agree(ours, theirs, tolerance):
 def test_schedules_agree_in_float64(num_layers, num_segments, ramp):
   with jax.enable_x64(True):
     model, params, tokens = build(
-      num_layers, num_segments, stride=2, truncate=2, dtype=jnp.float64
+      num_layers, num_segments, stride=2, truncate=2, dtype='float64'
     )
     ours = everything(diagonal.scheduled(model, ramp), params, tokens)
     theirs = everything(model, params, tokens)

@@ -162,7 +162,7 @@ def test_later_segments_do_not_reach_earlier_ones():
 
 def test_bfloat16_keeps_the_memory_in_float32():
   model, variables, tokens = build()
-  narrow = model.clone(config=dataclasses.replace(BACKBONE, dtype=jnp.bfloat16))
+  narrow = model.clone(config=dataclasses.replace(BACKBONE, dtype='bfloat16'))
   wide = logits(model, variables, tokens)
   error = jnp.abs(logits(narrow, variables, tokens) - wide)
   assert 0 < error.mean() < 0.1 * jnp.abs(wide).mean()

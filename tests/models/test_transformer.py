@@ -300,7 +300,7 @@ def test_scan_over_layers_is_a_loop_over_blocks():
 def test_bfloat16_is_close_and_keeps_float32_parameters():
   model, variables = build()
   wide = logits(model, variables)
-  narrow, narrow_variables = build(dtype=jnp.bfloat16)
+  narrow, narrow_variables = build(dtype='bfloat16')
   chex.assert_trees_all_equal(variables, narrow_variables)
   ours = logits(narrow, variables)
   assert ours.dtype == jnp.float32

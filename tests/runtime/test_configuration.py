@@ -5,8 +5,10 @@ import ml_collections
 import pytest
 
 from configs import armt, common, transformer
+from reasoning_depth import settings
 from reasoning_depth.runtime import configuration
 from reasoning_depth.tasks import babi
+from reasoning_depth.training import config as whole
 from reasoning_depth.training import curriculum, experiment
 
 CONFIGS = sorted(
@@ -38,9 +40,7 @@ def test_every_config_builds_with_every_word(name, words):
     return
   assert experiment.build(c).task.length
   round_trip = ml_collections.ConfigDict(json.loads(c.to_json()))
-  assert configuration.flatten(round_trip).keys() == (
-    configuration.flatten(c).keys()
-  )
+  assert settings.flatten(round_trip).keys() == (settings.flatten(c).keys())
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_words_set_the_look_ahead():
 def test_overrides_keep_the_type(name, text, value):
   c = fresh()
   configuration.override(c, name, text)
-  changed = configuration.flatten(c)[name]
+  changed = settings.flatten(c)[name]
   assert changed == value and type(changed) is type(value)
 
 
@@ -100,10 +100,10 @@ def test_overrides_keep_the_type(name, text, value):
 )
 def test_bad_overrides_are_named(name, text, message):
   c = fresh()
-  before = configuration.flatten(c)
+  before = settings.flatten(c)
   with pytest.raises(ValueError, match=f'config.{name}.*{message}'):
     configuration.override(c, name, text)
-  assert configuration.flatten(c) == before
+  assert settings.flatten(c) == before
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
 def test_whole_numbers_in_json_are_floats_where_the_field_is_one(tmp_path):
   text = fresh().to_json().replace('"clip": 1.0', '"clip": 1')
   (tmp_path / 'config.json').write_text(text)
-  back = configuration.read(tmp_path)
+  back = whole.read(tmp_path)
   assert type(back.train.clip) is float
   configuration.override(back, 'train.clip', '0.5')
   configuration.override(back, 'task.look_ahead', '(1, 2)')
@@ -252,7 +252,7 @@ def test_whole_numbers_in_json_are_floats_where_the_field_is_one(tmp_path):
 def test_reading_a_run_folder(tmp_path):
   c = fresh()
   (tmp_path / 'config.json').write_text(c.to_json())
-  back = configuration.read(tmp_path)
+  back = whole.read(tmp_path)
   configuration.same(c, back)
   assert back.task.look_ahead == c.task.look_ahead
   with back.unlocked():
@@ -261,6 +261,6 @@ def test_reading_a_run_folder(tmp_path):
     configuration.same(c, back)
   (tmp_path / 'config.json').write_text('{"seed":')
   with pytest.raises(ValueError, match='not a run folder'):
-    configuration.read(tmp_path)
+    whole.read(tmp_path)
   with pytest.raises(ValueError, match='not a run folder'):
-    configuration.read(tmp_path / 'nowhere')
+    whole.read(tmp_path / 'nowhere')

@@ -7,7 +7,7 @@ from configs import transformer as transformer_config
 from reasoning_depth import tasks
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate
-from reasoning_depth.tasks import automata, baselines, orbits
+from reasoning_depth.tasks import automata, base, baselines, orbits
 from reasoning_depth.training import experiment, state
 
 KEY = jax.random.key(0)
@@ -37,7 +37,7 @@ def run(model_and_params, batch_size, devices, num_samples=50):
   config = transformer_config.get_config('smoke')
   config.eval.batch_size = batch_size
   evaluator = evaluate.Evaluator(model, TASK, config, mesh)
-  samples = evaluate.held_out(TASK, KEY, 'test', num_samples, True)
+  samples = TASK.draw_held_out(KEY, 'test', num_samples, 'teacher forcing')
   params = jax.device_put(params, sharding.replicated(mesh))
   return evaluator.run(params, samples), evaluator
 
@@ -58,11 +58,11 @@ def test_results_do_not_depend_on_batches_or_devices(model_and_params):
 
 
 def test_more_samples_begin_with_the_same_ones():
-  few = evaluate.held_out(TASK, KEY, 'test', 10)
-  many = evaluate.held_out(TASK, KEY, 'test', 300)
+  few = TASK.draw_held_out(KEY, 'test', 10)
+  many = TASK.draw_held_out(KEY, 'test', 300)
   assert many.batch.inputs.shape == (300, TASK.length)
   np.testing.assert_array_equal(few.batch.inputs, many.batch.inputs[:10])
-  other = evaluate.held_out(TASK, KEY, 'validation', 10)
+  other = TASK.draw_held_out(KEY, 'validation', 10)
   assert not np.array_equal(few.batch.inputs, other.batch.inputs)
 
 
@@ -71,7 +71,7 @@ def test_groups_have_the_names_that_the_task_gives_them():
     {'name': 'composition', 'num_entities': 6, 'num_relations': 4,
      'out_degree': 3, 'ratio': 1.0, 'held_out': 3}
   )  # fmt: skip
-  samples = evaluate.held_out(task, KEY, 'test', 60)
+  samples = task.draw_held_out(KEY, 'test', 60)
   result = evaluate.Result(samples, np.zeros(60), samples.batch.targets)
   summary = result.summary()
   assert summary['group_name'] == 'set'
@@ -86,7 +86,7 @@ def test_groups_have_the_names_that_the_task_gives_them():
 
 
 def test_scores_of_known_answers():
-  samples = evaluate.held_out(TASK, KEY, 'test', 40, True)
+  samples = TASK.draw_held_out(KEY, 'test', 40, 'teacher forcing')
   targets = np.array(samples.batch.targets)
   loss = np.arange(40.0)
   perfect = evaluate.Result(samples, loss, targets).summary()
@@ -120,7 +120,7 @@ def test_scores_of_known_answers():
 
 
 def test_baselines_are_scored_on_the_same_samples():
-  samples = evaluate.held_out(TASK, KEY, 'test', 40, True)
+  samples = TASK.draw_held_out(KEY, 'test', 40, 'teacher forcing')
   answers = samples.batch.targets[:, -6:]
   last = samples.observed[:, -1]
   right = (last == answers).all(-1)
@@ -135,7 +135,7 @@ def test_baselines_are_scored_on_the_same_samples():
 
 def test_the_rule_is_scored_apart_from_the_state():
   task = orbits.Orbits(6, 1, 3, (1,), 'o_rs', 'masked')
-  samples = evaluate.held_out(task, KEY, 'test', 60, True)
+  samples = task.draw_held_out(KEY, 'test', 60, 'teacher forcing')
   targets = np.array(samples.batch.targets)
   wrong = targets.copy()
   wrong[:, -1] = 1 - wrong[:, -1]  # a cell of the state
@@ -155,7 +155,7 @@ def test_the_rule_is_scored_apart_from_the_state():
 
 def test_who_is_told_the_rule_can_know_everything():
   task = orbits.Orbits(6, 1, 3, (2,), 'ro_s')
-  samples = evaluate.held_out(task, KEY, 'test', 20, True)
+  samples = task.draw_held_out(KEY, 'test', 20, 'teacher forcing')
   assert samples.known['ceiling_exact_match'].all()
   assert not samples.known['majority_exact_match'].all()
 
@@ -168,10 +168,10 @@ def test_baselines_by_hand():
 
 def test_held_out_rules_are_not_for_training():
   for split, owner in (('validation', 1), ('test', 2)):
-    samples = evaluate.held_out(TASK, KEY, split, 300)
+    samples = TASK.draw_held_out(KEY, split, 300)
     key = jax.random.fold_in(KEY, evaluate.SPLIT_IDS[split])
     rules, states, _ = TASK.sample_orbits(
-      jax.random.fold_in(key, 0), evaluate.BLOCK, split
+      jax.random.fold_in(key, 0), base.BLOCK, split
     )
     np.testing.assert_array_equal(samples.observed[:256], states[:, :3])
     assert jnp.all(automata.split_of(rules) == owner)

@@ -13,7 +13,7 @@ from configs import rmt as rmt_config
 from reasoning_depth import models
 from reasoning_depth.scoring import evaluate, long_text
 from reasoning_depth.tasks import babilong
-from reasoning_depth.training import experiment, loop, state
+from reasoning_depth.training import experiment, final, state
 
 KEY = jax.random.key(3)
 
@@ -48,7 +48,7 @@ def params_of(exp):
 
 
 def whole(exp, params):
-  samples = evaluate.held_out(exp.task, KEY, 'test', 11)
+  samples = exp.task.draw_held_out(KEY, 'test', 11)
   evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
   return evaluator.run(params, samples)
 
@@ -114,7 +114,7 @@ def test_the_final_evaluation_streams(tmp_path, monkeypatch):
   monkeypatch.setattr(
     babilong.BABILong, 'host_sample', lambda *_: pytest.fail('not streamed')
   )
-  summary = loop.final_evaluation(exp, current, tmp_path)
+  summary = final.evaluate(exp, current, tmp_path)
   assert summary['num_samples'] == 11
   lines = (tmp_path / 'evaluations/test.jsonl').read_text().splitlines()
   assert len(json.loads(lines[0])['inputs']) == 32

@@ -49,7 +49,7 @@ def test_answers_are_fed_back():
     np.testing.assert_array_equal(after[:, :-1], before[:, 1:])
     np.testing.assert_array_equal(after[:, -1], said[k - 1])
   # By hand: the truth is the orbit itself.
-  rules, states = evaluate.held_out_orbits(TASK, jax.random.key(0), 3, 50)
+  rules, states = TASK.draw_longer(jax.random.key(0), 3, 50)
   targets = result.samples.batch.targets[:, -6:].reshape(3, 50, 6)
   np.testing.assert_array_equal(targets.swapaxes(0, 1), states[:, 3:])
   assert jnp.asarray(rules).shape == (50, 8)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from reasoning_depth import tasks
-from reasoning_depth.tasks import automata, orbits
+from reasoning_depth.tasks import automata, orbit_tokens, orbits
 
-T = orbits.Token
+T = orbit_tokens.Token
 STATES = jnp.array([[[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]]])
 RULES = jnp.array([[1, 0, 0, 1, 1, 1, 0, 1]])
 
 
 def test_causal_layout_is_the_worked_example():
   task = orbits.Orbits(width=3, radius=1, num_states=2)
-  batch = task.tokens(RULES, STATES, jnp.array([1]))
+  batch = task.tokens.batch(RULES, STATES, jnp.array([1]))
   inputs = [T.SEP, 0, 1, 0, T.SEP, 1, 1, 0, T.GEN, 0, 0, 1]
   assert batch.inputs.tolist() == [inputs]
   assert batch.targets.tolist() == [inputs[1:] + [T.PAD]]
@@ -24,7 +24,7 @@ def test_causal_layout_is_the_worked_example():
 
 def test_masked_layout_is_the_worked_example():
   task = orbits.Orbits(width=3, radius=1, num_states=2, layout='masked')
-  batch = task.tokens(RULES, STATES, jnp.array([1]))
+  batch = task.tokens.batch(RULES, STATES, jnp.array([1]))
   prompt = [T.SEP, 0, 1, 0, T.SEP, 1, 1, 0, T.GEN]
   assert batch.inputs.tolist() == [prompt + [T.MASK] * 3]
   assert batch.targets.tolist() == [prompt + [0, 0, 1]]
@@ -35,7 +35,7 @@ def test_shift_token_tells_the_look_ahead():
   task = orbits.Orbits(
     width=3, radius=1, num_states=2, look_ahead=(1, 2), variant='multi_horizon'
   )
-  batch = task.tokens(
+  batch = task.tokens.batch(
     jnp.tile(RULES, (2, 1)), jnp.tile(STATES, (2, 1, 1)), jnp.array([1, 2])
   )
   assert batch.inputs[:, 8:].tolist() == [
@@ -48,7 +48,7 @@ def variant(name, layout='causal', look_ahead=(2,), group=None):
   """Inputs, targets and weights of one sample, as text."""
   task = orbits.Orbits(3, 1, 2, look_ahead, name, layout)
   ask = None if group is None else jnp.array([group])
-  batch = task.tokens(RULES, STATES, jnp.array([look_ahead[-1]]), ask)
+  batch = task.tokens.batch(RULES, STATES, jnp.array([look_ahead[-1]]), ask)
   assert batch.inputs.shape == (1, task.length)
   assert task.length % task.row_tokens == 0
   names = {0: '0', 1: '1', T.SEP: 's', T.GEN: 'g', T.MASK: '?', T.PAD: '.',

@@ -8,7 +8,7 @@ import pytest
 
 from configs import grpo as grpo_config
 from configs import transformer as transformer_config
-from reasoning_depth.tasks import orbits
+from reasoning_depth.tasks import orbit_tokens, orbits
 from reasoning_depth.training import (
   experiment,
   grpo,
@@ -19,7 +19,7 @@ from reasoning_depth.training import (
   step,
 )
 
-T = orbits.Token
+T = orbit_tokens.Token
 
 
 def test_the_answer_is_what_follows_the_last_gen():
@@ -32,7 +32,7 @@ def test_the_answer_is_what_follows_the_last_gen():
     [0, 0, 0, 0, T.GEN, 1],  # cut off
   ]
   tokens = jnp.array([prompt + s for s in said])
-  answer = orbits.last_answer(tokens, 4, 2)
+  answer = orbit_tokens.last_answer(tokens, 4, 2)
   assert answer.cells.tolist() == [[1, 0], [0, 1], [0, -1], [1, 0], [1, -1]]
   assert answer.ended.tolist() == [True, True, True, True, False]
 
@@ -40,7 +40,7 @@ def test_the_answer_is_what_follows_the_last_gen():
 def test_rewards_by_hand():
   cells = jnp.array([[1, 0], [1, 1], [0, 1], [1, -1]])
   ended = jnp.array([True, True, True, False])
-  answer = orbits.Answer(cells, ended)
+  answer = orbit_tokens.Answer(cells, ended)
   target = jnp.array([[1, 0]] * 4)
   settings = grpo.Settings(format_reward=0.5)
   ours = grpo.rewards(settings, answer, target)

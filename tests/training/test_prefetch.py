@@ -64,7 +64,7 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
 
 def test_chunks_are_the_batches_of_the_task():
   exp = small(devices=4)
-  (chunk,) = prefetch.given(exp, 6, 2)
+  (chunk,) = prefetch.chunk(exp, 6, 2)
   assert int(chunk.first) == 6
   rows = chunk.batches.inputs.sharding.shard_shape(chunk.batches.inputs.shape)
   assert rows == (2, 2, 80)
@@ -78,20 +78,20 @@ def test_chunks_are_the_batches_of_the_task():
 
 
 def test_any_number_of_devices_gets_the_same():
-  (one,), (many,) = (prefetch.given(small(n), 3, 2) for n in (1, 8))
+  (one,), (many,) = (prefetch.chunk(small(n), 3, 2) for n in (1, 8))
   chex.assert_trees_all_equal(jax.device_get(one), jax.device_get(many))
 
 
 def test_one_chunk_is_made_ahead_and_none_after_the_last(monkeypatch):
   exp, asked = small(), []
-  original = prefetch.given
+  original = prefetch.chunk
 
   def given(exp, at, *rest):
     asked.append(at)
     return original(exp, at, *rest)
 
-  monkeypatch.setattr(prefetch, 'given', given)
-  batches = prefetch.Feed(exp, 2)
+  monkeypatch.setattr(prefetch, 'chunk', given)
+  batches = prefetch.Prefetcher(exp, 2)
   for at in (2, 4, 6):
     (chunk,) = batches.take(at)
     assert int(chunk.first) == at
@@ -108,7 +108,7 @@ def test_closing_stops_what_is_being_made(monkeypatch):
     'host_sample',
     lambda *_: (begun.set(), go_on.append(1), np.zeros(1))[2],
   )
-  batches = prefetch.Feed(exp, 10**6)
+  batches = prefetch.Prefetcher(exp, 10**6)
   batches._thread.submit(batches._make, 0)
   assert begun.wait(10)
   batches.close()

@@ -1,0 +1,60 @@
+"""What `--mode=show` prints: the config, the model, and the cost of a step."""
+
+import math
+
+import jax
+from clu import parameter_overview
+
+from reasoning_depth import settings
+from reasoning_depth.training import config as whole
+from reasoning_depth.training import curriculum, experiment, loop, resume
+
+_WIDEST = 44  # columns of a field with its value
+
+
+def text(exp: experiment.Experiment) -> str:
+  """Every field with value, range and meaning, parameters by module, costs."""
+  curriculum.check(exp.config)
+  layout = resume.layout(exp)
+  return '\n\n'.join(
+    [fields(exp), parameters(layout[0].params), costs(exp, layout)]
+  )
+
+
+def fields(exp: experiment.Experiment) -> str:
+  """A line for each field of the config."""
+  flat = settings.flatten(exp.config)
+  lines = []
+  for name, field in whole.declared(flat).items():
+    head = f'{name} = {flat[name]!r}'
+    lines.append(f'{head:<{_WIDEST}}  # {field.meaning} [{field.allowed}]')
+  return '\n'.join(lines)
+
+
+def parameters(params) -> str:
+  """The parameters by module, from their shapes."""
+  zeros = jax.tree.map(lambda x: jax.numpy.broadcast_to(0.0, x.shape), params)
+  return parameter_overview.get_parameter_overview(
+    zeros, include_stats=False, max_lines=80
+  )
+
+
+def costs(exp: experiment.Experiment, layout) -> str:
+  """Sequence length, operations and memory of a training step, by XLA."""
+  state = resume.abstract(*layout)
+  stage = curriculum.at_stage(exp, 0)
+  compiled = loop.compile_dispatch(stage, state, num_steps=1)
+  memory = compiled.memory_analysis()
+  flops = (compiled.cost_analysis() or {}).get('flops', math.nan)
+  held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+  lines = {
+    'tokens in a sequence': f'{stage.task.length:,}',
+    'token ids': f'{stage.task.vocab_size:,}',
+    'samples in a step': f'{stage.config.train.batch_size:,}',
+    'state': f'{held / 1e6:,.1f} MB (parameters, optimiser, averages)',
+    'operations of a step': f'{flops / 1e9:,.2f} GFLOP on each device '
+    '(the body of a loop is counted once)',
+    'working memory of a step': f'{memory.temp_size_in_bytes / 1e6:,.1f} MB '
+    'on each device',
+  }
+  return '\n'.join(f'{name}: {value}' for name, value in lines.items())

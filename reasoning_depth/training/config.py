@@ -1,0 +1,214 @@
+"""The whole config: its groups, what each declares, and their checks.
+
+A config has the groups `task`, `model`, `train`, `eval`, `analyze`,
+`checkpoint` and `mesh`, and a `seed`. The fields of `task` and `model` are
+those of the task and the model that are named; `train` has those of the method
+besides.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from reasoning_depth import analysis, models, settings, tasks, training
+from reasoning_depth.runtime import checkpoint, configuration, sharding
+from reasoning_depth.scoring import evaluate, losses
+from reasoning_depth.training import optimizer
+
+_TOKENS = 2**30  # of a long text
+
+
+@dataclasses.dataclass(frozen=True)
+class Curriculum(settings.Settings):
+  """Stages over one field of the task; see `training.curriculum`."""
+
+  field: str = settings.field(
+    '', 'of the task, a number such as look_ahead; empty: no stages'
+  )
+  stages: tuple[int, ...] = settings.field(
+    (), "the field's value in each stage", most=_TOKENS
+  )
+  batch_multipliers: tuple[int, ...] = settings.field(
+    (),
+    'of train.batch_size in each stage; () is 1 in all',
+    least=1,
+    most=_TOKENS,
+  )
+  threshold: float = settings.field(
+    0.95, 'exact match on the newest group that ends a stage', most=1
+  )
+  most_steps: int = settings.field(0, 'updates in a stage; 0: no limit')
+  reset_optimizer: bool = settings.field(False, 'at the start of a stage')
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(settings.Settings):
+  """How a model is trained."""
+
+  num_steps: int = settings.field(40_000, 'updates', least=1)
+  batch_size: int = settings.field(
+    256, 'samples an update, over all devices', least=1
+  )
+  method: str = settings.field(
+    'supervised',
+    'supervised, or grpo (rewards on generated answers)',
+    choices=('supervised', 'grpo'),
+  )
+  init_from: str = settings.field(
+    '', 'run folder or Hugging Face checkpoint to begin from; empty: none'
+  )
+  loss: str = settings.field(
+    'softmax', 'cross-entropy over these probabilities', choices=losses.KINDS
+  )
+  depth_loss: str = settings.field(
+    'last',
+    'depth steps that answer: the last, every one, or step k for look-ahead k',
+    choices=losses.DEPTHS,
+  )
+  gradient_accumulation: int = settings.field(
+    1, 'parts of a batch, one after another, whose gradients are added', least=1
+  )
+  steps_per_dispatch: int = settings.field(
+    100, 'updates in one call of the device', least=1
+  )
+  learning_rate: float = settings.field(3e-4, 'at the peak', above=0)
+  schedule: str = settings.field(
+    'linear', 'after the warm-up', choices=optimizer.SCHEDULES
+  )
+  warmup_steps: int = settings.field(1_000, 'updates of linear warm-up')
+  decay_steps: int = settings.field(
+    80_000, 'update at which the rate reaches 0; 0 for num_steps'
+  )
+  b1: float = settings.field(0.9, 'of Adam', below=1)
+  b2: float = settings.field(0.999, 'of Adam', below=1)
+  weight_decay: float = settings.field(0.01, 'of AdamW')
+  clip: float = settings.field(1.0, 'of the gradient; 0 for none')
+  clip_by: str = settings.field(
+    'norm', 'global norm, or each value', choices=optimizer.CLIP_BY
+  )
+  max_skips: int = settings.field(
+    0, 'updates left out for not being finite before the run ends'
+  )
+  ema: float = settings.field(
+    0.0, "decay of the parameters' moving average; 0 for none", below=1
+  )
+  curriculum: Curriculum = settings.group(Curriculum)
+
+  def __post_init__(self):
+    super().__post_init__()
+    _multiple(self, 'num_steps', 'steps_per_dispatch')
+    _multiple(self, 'batch_size', 'gradient_accumulation')
+    warmup, decay = self.warmup_steps, self.decay_steps
+    if warmup > self.num_steps:
+      settings.complain(
+        'warmup_steps', warmup, f'must be at most num_steps={self.num_steps}'
+      )
+    if self.schedule != 'constant' and 0 < decay <= warmup:
+      settings.complain(
+        'decay_steps', decay, f'must be 0 or above warmup_steps={warmup}'
+      )
+
+
+def _multiple(group: settings.Settings, large: str, small: str) -> None:
+  value, divisor = getattr(group, large), getattr(group, small)
+  if value % divisor:
+    settings.complain(large, value, f'must be a multiple of {small}={divisor}')
+
+
+GROUPS: dict[str, type[settings.Settings]] = {
+  'train': Train,
+  'eval': evaluate.Settings,
+  'analyze': analysis.Settings,
+  'checkpoint': checkpoint.Settings,
+  'mesh': sharding.Settings,
+}
+# Settings of methods of training, in a group of their name under `train`.
+METHODS: dict[str, type[settings.Settings]] = {
+  name: kind.Settings
+  for name, kind in training.METHODS.items()
+  if kind.Settings is not None
+}
+_SEED = settings.Field(0, 'of initialisation, training data, held-out samples')
+
+
+def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
+  """The fields that a config has to have, by dotted name.
+
+  Args:
+    flat: its values by dotted name; names of task, model and method decide.
+
+  Raises:
+    UsageError: for a task or model that there is not.
+  """
+  found = {'seed': _SEED}
+  for group, kinds in (('task', tasks.TASKS), ('model', models.MODELS)):
+    name = f'{group}.name'
+    field = settings.Field('', f'which {group}', choices=tuple(kinds))
+    if complaint := field.complaint(flat.get(name)):
+      settings.complain(f'config.{name}', flat.get(name), complaint)
+    found[name] = field
+    found |= settings.declared(kinds[flat[name]], f'{group}.')
+  for group, kind in GROUPS.items():
+    found |= settings.declared(kind, f'{group}.')
+  method = flat.get('train.method')
+  if method in METHODS:
+    found |= settings.declared(METHODS[method], f'train.{method}.')
+  return found
+
+
+def default(
+  task: str, model: str, method: str = 'supervised'
+) -> ml_collections.ConfigDict:
+  """A config with the default of every field."""
+  c = ml_collections.ConfigDict({'seed': _SEED.default})
+  c.task = {'name': task, **settings.values(tasks.TASKS[task]())}
+  c.model = {'name': model, **settings.values(models.MODELS[model]())}
+  for group, kind in GROUPS.items():
+    c[group] = settings.values(kind())
+  c.train.method = method
+  if method in METHODS:
+    c.train[method] = settings.values(METHODS[method]())
+  return c
+
+
+def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
+  """The config of a run folder; errors as `configuration.read`."""
+  return configuration.read(folder, declared)
+
+
+def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:
+  """Checks names, types and ranges, and what fields have to do with another.
+
+  Task and model are checked as they are built.
+
+  Returns:
+    the settings of each group of `GROUPS`, and of the method by its name.
+
+  Raises:
+    UsageError: naming the field, its value and what is allowed.
+  """
+  flat = settings.flatten(config)
+  fields = declared(flat)
+  configuration.check_names(flat, fields)
+  if complaint := _SEED.complaint(config.seed):
+    settings.complain('config.seed', config.seed, complaint)
+  made = {}
+  for group, kind in GROUPS.items():
+    values = config[group].to_dict()
+    for method, own in METHODS.items():
+      if group == 'train' and method in values:
+        with settings.within(f'config.train.{method}.'):
+          made[method] = settings.build(own, values.pop(method))
+    with settings.within(f'config.{group}.'):
+      made[group] = settings.build(kind, values)
+  for large in ('eval.every', 'checkpoint.every'):
+    dispatch = config.train.steps_per_dispatch
+    if flat[large] % dispatch:
+      settings.complain(
+        f'config.{large}', flat[large],
+        f'must be a multiple of config.train.steps_per_dispatch={dispatch}',
+      )  # fmt: skip
+  return made

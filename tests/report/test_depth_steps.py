@@ -8,7 +8,7 @@ import pytest
 import run_folders
 
 from reasoning_depth import report
-from reasoning_depth.report import depth_steps, runs, style
+from reasoning_depth.report import depth_steps, style
 
 N = 6
 
@@ -74,7 +74,8 @@ def test_without_rules_or_times_less_is_drawn(tmp_path):
       del point['seconds']
   folder = folder_with(tmp_path, untimed)
   assert len(report.write(folder)) == 2
-  assert depth_steps.load(runs.load(folder)).curves['kl'].seconds is None
+  figure = depth_steps.exit_curves(untimed, 'title')
+  assert len(figure.axes) == 1
   files = folder / 'evaluations'
   (files / 'depth.json').rename(files / 'depth-x.y=8.json')
   assert [p.name for p in report.write(folder)] == [
@@ -84,19 +85,29 @@ def test_without_rules_or_times_less_is_drawn(tmp_path):
   assert report.write(folder) == []
 
 
-def test_numbers_are_those_of_the_file(tmp_path):
-  found = depth_steps.load(runs.load(folder_with(tmp_path, record())))
-  assert found.names == ('2', '3', '5')
-  assert found.ceilings == (0.95, None, 0.95)
-  np.testing.assert_allclose(found.exact_match[1], np.linspace(0.1, 1, N))
-  np.testing.assert_allclose(found.curves['kl'].steps, [1.5, 2.5, 3.5, 4.5])
+def test_numbers_are_those_of_the_file():
+  found = record()
+  found['groups'][2]['exact_match'] = np.linspace(1, 0.5, N).tolist()
+  ax, _ = depth_steps.heat_map(found, 'title').axes
+  rows = [label.get_text() for label in ax.get_yticklabels()]
+  assert rows == ['2 (ceiling 0.95)', '3', '5 (ceiling 0.95)']
+  np.testing.assert_allclose(
+    ax.images[0].get_array()[1], np.linspace(0.1, 1, N)
+  )
+  peaks = ax.collections[0].get_offsets()[:, 0]
+  np.testing.assert_array_equal(peaks, [N - 1, N - 1, 0])
+  steps, times = depth_steps.exit_curves(found, 'title').axes
+  kl = steps.lines[1]
+  np.testing.assert_allclose(kl.get_xdata(), [1.5, 2.5, 3.5, 4.5])
+  np.testing.assert_allclose(kl.get_ydata(), [0.2, 0.3, 0.4, 0.5])
+  np.testing.assert_allclose(times.lines[0].get_xdata(), [10, 20, 30, 40])
 
 
 @pytest.mark.parametrize(
   'fields,message',
   [
-    ({'groups': [{'group': 1}]}, "groups: no field 'exact_match'"),
-    ({'overall': {}}, "overall: no field 'exact_match'"),
+    ({'groups': [{'group': 1}]}, "no field 'exact_match'"),
+    ({'overall': {}}, "no field 'exact_match'"),
     ({'exits': {'kl': [{'threshold': 1}]}}, "kl: no field 'mean_steps'"),
   ],
 )
@@ -106,9 +117,7 @@ def test_a_missing_field_is_named(tmp_path, fields, message):
     report.write(folder)
 
 
-def test_a_rule_without_a_name_of_its_own_stands_in_the_legend(tmp_path):
-  points = record()['exits']['kl']
-  run = runs.load(folder_with(tmp_path, record(exits={'my_rule': points})))
-  figure = depth_steps.exit_curves(depth_steps.load(run), 'title')
-  (legend,) = figure.legends
+def test_a_rule_without_a_name_of_its_own_stands_in_the_legend():
+  found = record(exits={'my_rule': record()['exits']['kl']})
+  (legend,) = depth_steps.exit_curves(found, 'title').legends
   assert 'my rule' in [text.get_text() for text in legend.get_texts()]

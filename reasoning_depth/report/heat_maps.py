@@ -69,8 +69,8 @@ def _sweeps(found: dict[str, Any], where: pathlib.Path) -> Iterator[tuple]:
     other = entry['other']
     yield (
       (other,),
-      f'patching · pairs with another {other} (the model tells '
-      f'{entry["told_apart"]:,} of {entry["num_pairs"]:,} apart)',
+      f'patching\npairs with another {other}, of which the model tells '
+      f'{entry["told_apart"]:,} of {entry["num_pairs"]:,} apart',
       functools.partial(_sweep, entry['hooks'], found['loop_name']),
     )
 

@@ -6,20 +6,20 @@
 #     --accelerator=tpu-v5-lite-podslice --topology=4x4 \
 #     -- --config=configs/armt.py:gpu
 #
-# The cluster (kubectl's current one) needs JobSet 0.6 or later, the Cloud
-# Storage FUSE driver, a node pool of that accelerator and topology, and a
-# service account that may write to the bucket, which is runs/ in the container.
-# launch/Dockerfile makes the image. To run again after it ended:
-# kubectl delete jobset NAME, and the same command goes on.
+# The cluster is the one that kubectl is set to. It needs JobSet 0.6 or later,
+# the Cloud Storage FUSE driver, a node pool of that accelerator and topology,
+# and a service account that may write to the bucket, which is mounted at runs/.
+# launch/Dockerfile builds the image. To resume a run after its JobSet has
+# ended: kubectl delete jobset NAME, then the same command again.
 #
-#   --name=NAME             of the JobSet
-#   --image=IMAGE
+#   --name=NAME             name of the JobSet
+#   --image=IMAGE           container image that the cluster can pull
 #   --bucket=BUCKET         Cloud Storage bucket for run folders
 #   --accelerator=NAME      label of the node pool, such as tpu-v6e-slice
 #   --topology=AxB[xC]      chips of the slice, such as 2x4 or 2x2x2
 #   --chips=N               chips of a host, 4 by default
-#   --service-account=NAME  of Kubernetes, default by default
-#   --max-restarts=N        20 by default
+#   --service-account=NAME  Kubernetes service account, 'default' by default
+#   --max-restarts=N        of the JobSet, 20 by default
 #   --dry-run               print the manifest, apply nothing
 
 set -euo pipefail
@@ -56,7 +56,7 @@ for flag in "${main_flags[@]}"; do
   args+=", \"${flag//\"/\\\"}\""
 done
 
-# Newer shells would read & in a value as what was replaced.
+# Newer versions of bash would replace & in a value by the text matched.
 shopt -u patsub_replacement 2> /dev/null || true
 manifest=$(< launch/gke_jobset.yaml)
 fill() { manifest=${manifest//"\${$1}"/$2}; }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# Shared by the launchers, which name in `flags` those that take a value, set
-# the variable of each (dashes as underscores) to its default, call `parse "$@"`
-# and find the flags of main.py in main_flags.
+# What the launchers share. A launcher names its flags in `flags`, sets the
+# variable of each (dashes become underscores) to its default and calls
+# `parse "$@"`, which also puts the flags after -- into main_flags.
 
 me=$(basename "$0")
 dry_run=false
@@ -51,7 +51,7 @@ parse() {
   ((${#main_flags[@]})) || die 'the flags of main.py are missing: -- --config=configs/armt.py'
 }
 
-# Usage: need FLAG...
+# Ends with 2 if a flag has no value. Usage: need FLAG...
 need() {
   local key variable
   for key; do
@@ -60,7 +60,7 @@ need() {
   done
 }
 
-# Usage: at_least LEAST FLAG
+# Checks a whole number. Usage: at_least LEAST FLAG
 at_least() {
   local variable=${2//-/_}
   if ! [[ ${!variable} =~ ^[0-9]{1,9}$ ]] || ((10#${!variable} < $1)); then
@@ -68,12 +68,12 @@ at_least() {
   fi
 }
 
-# Usage: tool NAME
+# Ends with 2 if a program is not installed. Usage: tool NAME
 tool() {
   $dry_run || command -v "$1" > /dev/null || die "$1 is not on the PATH: install it, or see --dry-run"
 }
 
-# Prints words so that a shell reads them back.
+# Prints words, quoted so that a shell reads the same words.
 quote() {
   local word line=
   for word; do
@@ -95,7 +95,8 @@ run() {
   if $dry_run; then quote "$@"; else "$@"; fi
 }
 
-# Takes gs:// off. The bucket is mounted at runs/, so run folders must be there.
+# Checks the bucket's name, without gs://, and that --workdir is under runs/,
+# where the bucket is mounted.
 check_bucket() {
   local flag
   bucket=${bucket#gs://}

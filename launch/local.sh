@@ -4,12 +4,13 @@
 #   launch/local.sh -- --config=configs/armt.py:cpu
 #   launch/local.sh --processes=2 -- --config=configs/armt.py:smoke
 #
-# One process drives all devices of a machine. More processes join as hosts do,
-# which is for trying that path; each sees the GPU of its number. They get the
-# launcher's signals, and when one fails the others get 30 s to save and leave.
-# Ends with the exit code of the first that did not end with 0.
+# One process drives all devices of a machine, so the default of 1 is what to
+# train with. More processes join through jax.distributed, as several hosts do:
+# this is for trying that out. Process i sees GPU i alone. Signals to the
+# launcher are passed on to all of them. When one fails, the others get 30 s to
+# save and end. The exit code is that of the first that did not end with 0.
 #
-#   --processes=N  1 by default
+#   --processes=N  number of processes, 1 by default
 #   --dry-run      print the commands, run nothing
 
 set -euo pipefail
@@ -45,7 +46,7 @@ for ((i = 0; i < processes; i++)); do
     run "${command[@]}"
     continue
   fi
-  # In a group of its own, so that Ctrl-C comes through the launcher alone.
+  # In its own process group, so that only the launcher gets Ctrl-C.
   set -m
   "${command[@]}" &
   set +m
@@ -66,7 +67,7 @@ while ((${#pids[@]})); do
     wait "$pid" || status=$?
     ((status)) || continue
     ((code)) || code=$status
-    # 75 is one that was told to stop: the others have been told too.
+    # 75: stopped by a signal, which the others got as well.
     ((status == 75)) || failed=true
     [ -n "$deadline" ] || deadline=$((SECONDS + 30))
   done

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Runs main.py on spot TPUs: queues for a slice, copies this working tree,
-# installs and runs on all workers, and starts over from the queue when the slice
-# is preempted, until the run is done. The slice is deleted at the end.
+# Runs main.py on spot TPUs: queues for a slice, copies this working tree to all
+# workers, installs it and runs it there. When the slice is preempted, it queues
+# again, until the run is done. The slice is deleted at the end.
 #
 #   launch/queued_resource.sh --name=armt --zone=us-west4-a --bucket=my-bucket \
 #     --accelerator-type=v5litepod-16 -- --config=configs/armt.py:gpu
 #
-# runs/ is the bucket, so a run goes on from its last checkpoint. Exit codes are
-# main.py's, 75 when the restarts are used up; the same command goes on. Run it
-# where it can stay, such as in tmux on a small machine. Slices of several hosts
-# need the key in an agent: ssh-add ~/.ssh/google_compute_engine. The project is
-# gcloud's own.
+# The bucket is mounted at runs/, so that a run resumes from its last
+# checkpoint. The exit code is main.py's, or 75 when the restarts are used up:
+# the same command again resumes. The launcher must keep running, such as in
+# tmux on a small machine. For slices of several hosts the SSH key must be in an agent:
+# ssh-add ~/.ssh/google_compute_engine. The Google Cloud project is the one that
+# gcloud is set to.
 #
-#   --name=NAME              of the queued resource and of its node
-#   --zone=ZONE
+#   --name=NAME              name of the queued resource and of its node
+#   --zone=ZONE              such as us-west4-a
 #   --accelerator-type=TYPE  such as v4-8, v5litepod-16, v5p-8 or v6e-8
 #   --runtime-version=NAME   by default the one for JAX on that type
 #   --bucket=BUCKET          Cloud Storage bucket for run folders
-#   --max-restarts=N         20 by default
+#   --max-restarts=N         how often to queue again, 20 by default
 #   --dry-run                print the commands, run nothing
 
 set -euo pipefail
@@ -91,8 +92,8 @@ for ((restarts = 0; restarts <= max_restarts; restarts++)); do
     code=0
     { copy && train; } || code=$?
   fi
-  # A preemption can show as any code: 255 is a lost connection, others are those
-  # of workers that outlived another one.
+  # A preemption can end with any code: 255 is a lost connection, others come
+  # from workers whose peers are gone.
   case $code in
     75 | 255) ;;
     0 | 2 | 3) exit "$code" ;;

@@ -1,12 +1,13 @@
-"""Runs a grid of models × look-aheads × seeds and prints it beside the paper.
+"""Trains a grid of models × look-aheads × seeds; prints DepthScore by model.
 
   python -m launch.sweep --rows gptneox armt --words gpu
   python -m launch.sweep --words smoke                    # every row, tiny
 
-Each cell is one run of main.py in a process and a folder of its own, and one
-JSON file under --results. A cell whose file is there is skipped, so the same
-command goes on after an interruption; a cell that fails is named and the others
-go on. Flags for main.py come after `--`.
+The rows are those of figure 5 of 2508.16745, and some more. Each cell of the
+grid is one run of main.py, in its own process and run folder, and one JSON file
+under --results. Cells that have their file are skipped, so the same command
+again resumes. A cell that fails is named, and the others still run. Flags for
+main.py come after `--`.
 """
 
 import argparse
@@ -23,15 +24,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A row of the paper's figure 5.
+  """A row of the table: how its runs are trained.
 
   Attributes:
-    config: file under configs/.
-    words: after the colon.
-    together: one run for all look-aheads, not a run for each.
-    flags: for main.py.
-    start: config and words of a run that each run of the row starts from.
-    paper: what the paper says of it; its figure gives an order, no numbers.
+    config: name of a file under configs/, without '.py'.
+    words: what follows the colon in --config.
+    together: one run for all look-aheads, rather than one for each.
+    flags: further flags for main.py.
+    start: config and words of a run whose weights each run of the row starts
+      from; '' for none.
+    paper: what the paper reports. Its figure gives an order, no numbers.
   """
 
   config: str
@@ -43,13 +45,14 @@ class Row:
 
 
 def _row(place: int, config: str, words: str = '', **fields) -> Row:
+  """A row of the figure, by its place there."""
   fields.setdefault('paper', f'place {place} of 20')
   together = 'o_o' in words or 'cot' in words
   return Row(config, words, together, **fields)
 
 
 O_O = 'task=o_o,curriculum'
-# From low to high, as the paper orders them.
+# In ascending order of DepthScore in the paper.
 ROWS = {
   'lstm+act': _row(1, 'lstm', 'act=layer'),
   'lstm': _row(2, 'lstm'),
@@ -92,7 +95,15 @@ ROWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One run of the grid; `row` is '' for one that others start from."""
+  """One run of the grid.
+
+  Attributes:
+    row: name of its row; '' for a run that only gives others their weights.
+    name: of the run, with look-ahead and seed.
+    command: what trains it.
+    folder: its run folder.
+    result: the JSON file that holds its numbers.
+  """
 
   row: str
   name: str
@@ -102,7 +113,7 @@ class Cell:
 
 
 def cells(flags: argparse.Namespace) -> list[Cell]:
-  """The grid, row by row."""
+  """All runs of the grid, row by row; a run that others start from is first."""
   found = []
   for name in flags.rows:
     row = ROWS[name]
@@ -131,7 +142,7 @@ def _cell(
   seed: int,
   extra: tuple[str, ...] = (),
 ) -> Cell:
-  """A run of a config with some words and further flags."""
+  """A run of a config with these words, seed and further flags."""
   name = f'{name}-seed{seed}'
   words = ','.join(filter(None, [flags.words, words]))
   folder = flags.runs / name
@@ -146,7 +157,12 @@ def _cell(
 def sweep(
   flags: argparse.Namespace, run: Callable[[Sequence[str]], int]
 ) -> list[str]:
-  """Runs what is not finished yet; returns the names of cells that failed."""
+  """Runs the cells that have no result yet; returns the names of failed ones.
+
+  Args:
+    flags: from `parse`.
+    run: runs a command and returns its exit code.
+  """
   failed = []
   for i, cell in enumerate(grid := cells(flags), 1):
     if cell.result.exists():
@@ -160,7 +176,7 @@ def sweep(
 
 
 def table(flags: argparse.Namespace) -> str:
-  """What is finished, as Markdown."""
+  """The table of finished cells, as Markdown."""
   finished = {}
   for cell in cells(flags):
     if cell.row and cell.result.exists() and cell.folder.exists():
@@ -172,20 +188,28 @@ def table(flags: argparse.Namespace) -> str:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-  """The command line."""
+  """Parses the command line."""
   parser = argparse.ArgumentParser(
     'python -m launch.sweep', description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )  # fmt: skip
-  parser.add_argument('--rows', nargs='+', choices=ROWS, default=list(ROWS))
   parser.add_argument(
-    '--k', nargs='+', type=int, default=depth_score.LOOK_AHEADS
+    '--rows', nargs='+', choices=ROWS, default=list(ROWS),
+    help='models to train (default: all)',
+  )  # fmt: skip
+  parser.add_argument(
+    '--k', nargs='+', type=int, default=depth_score.LOOK_AHEADS,
+    help='look-aheads (default: 1 2 3 4)',
+  )  # fmt: skip
+  parser.add_argument(
+    '--seeds', nargs='+', type=int, default=[0], help='(default: 0)'
   )
-  parser.add_argument('--seeds', nargs='+', type=int, default=[0])
-  parser.add_argument('--words', default='', help='smoke, cpu or gpu')
+  parser.add_argument(
+    '--words', default='', help='words of every config: smoke, cpu or gpu'
+  )
   for name, help_text in (
-    ('runs', 'folder of the run folders'),
-    ('results', 'folder of the JSON files'),
+    ('runs', 'where the run folders go'),
+    ('results', 'where the JSON files go'),
   ):
     parser.add_argument(
       f'--{name}', type=pathlib.Path, default=pathlib.Path(name) / 'sweep',
@@ -198,7 +222,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the grid; 1 where a cell failed."""
+  """Runs the grid and prints its table; returns 1 if a cell failed, else 0."""
   flags = parse(arguments)
   failed = sweep(flags, lambda command: subprocess.run(command).returncode)
   print(table(flags))

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Runs main.py on a Cloud TPU VM: creates it, copies this working tree, installs
-# and runs on all workers, and deletes it, also when something fails.
+# Runs main.py on a Cloud TPU VM: creates it, copies this working tree to all
+# workers, installs it and runs it there, and deletes the VM, also on a failure.
 #
 #   launch/tpu_vm.sh --name=armt --zone=us-west4-a \
 #     --accelerator-type=v5litepod-8 -- --config=configs/armt.py:gpu
 #   launch/tpu_vm.sh --name=armt --zone=us-west4-a --bucket=my-bucket \
 #     --accelerator-type=v5litepod-16 -- --config=configs/armt.py:gpu
 #
-# With --bucket, runs/ is that bucket, and the same command goes on. Without it
-# (one host only) runs/ is copied here before the VM is deleted. Slices of
-# several hosts need the key in an agent: ssh-add ~/.ssh/google_compute_engine.
-# The project is gcloud's own.
+# With --bucket, the bucket is mounted at runs/, and the same command again
+# resumes. Without it (one host only) runs/ is copied here before the VM is
+# deleted. For slices of several hosts the SSH key must be in an agent:
+# ssh-add ~/.ssh/google_compute_engine. The Google Cloud project is the one that
+# gcloud is set to.
 #
-#   --name=NAME              of the VM
-#   --zone=ZONE
+#   --name=NAME              name of the VM
+#   --zone=ZONE              such as us-west4-a
 #   --accelerator-type=TYPE  such as v4-8, v5litepod-16, v5p-8 or v6e-8
 #   --runtime-version=NAME   by default the one for JAX on that type
 #   --bucket=BUCKET          Cloud Storage bucket for run folders

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Run on every worker by tpu_vm.sh and queued_resource.sh: installs this copy
-# into .venv and mounts a bucket, where one is named, at runs/.
+# Prepares a TPU worker; tpu_vm.sh and queued_resource.sh run it on each.
+# Installs this copy of the code into .venv, and mounts a bucket, if one is
+# named, at runs/.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,8 +19,8 @@ if [ -n "${1:-}" ] && ! mountpoint --quiet runs; then
   sudo apt-get -qq -o DPkg::Lock::Timeout=300 update
   sudo apt-get -qq -o DPkg::Lock::Timeout=300 install -y gcsfuse
   mkdir -p runs
-  # Checkpoints are renamed folders, and every host must see at once what
-  # another one wrote.
+  # A checkpoint is finished by renaming its folder, and hosts must see at once
+  # what another host wrote.
   gcsfuse --implicit-dirs --rename-dir-limit=10000 \
     --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0 "$1" runs
 fi

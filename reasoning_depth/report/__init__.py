@@ -1,4 +1,4 @@
-"""What a run folder says, as plots and tables; reads folders, no models.
+"""Plots and tables from run folders alone; models are not run.
 
 `python -m reasoning_depth.report RUN [RUN ...]` reports on several runs.
 """
@@ -18,11 +18,10 @@ from reasoning_depth.report import (
 
 
 def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
-  """Draws all that one run has to show, into its folder `plots`.
+  """Draws every plot that one run has the data for, into its folder `plots`.
 
   Returns:
-    The paths written. A plot is left out where the run has not written what
-    it shows.
+    The paths written.
 
   Raises:
     ValueError: in one line that names the file; see `runs.load`.
@@ -31,11 +30,10 @@ def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 def draw(run: runs.Run) -> list[pathlib.Path]:
-  """Like `write`, for a run that is read already."""
-  scores = run.folder / 'plots' / 'exact_match.png'
+  """Like `write`, for a run that has been read."""
   written = [
     plots.curves(run),
-    plots.exact_match(lines.join([run]), scores),
+    plots.exact_match(lines.join([run]), run.plot_path('exact_match')),
     pictures.orbits(run),
     *heat_maps.draw(run),
     *depth_steps.draw(run),
@@ -48,13 +46,13 @@ def summary(run_folder: str | pathlib.Path, evaluation: str = '') -> str:
 
   Args:
     run_folder: where the run is.
-    evaluation: name of the evaluation that is told, if not the run's own.
+    evaluation: name of the evaluation to show; by default `Run.evaluation`.
 
   Raises:
     ValueError: in one line that names the file; see `runs.load`.
   """
   run = runs.load(run_folder)
   if evaluation:
-    told = {evaluation: run.evaluations[evaluation]}
-    run = dataclasses.replace(run, evaluations=told)
+    shown = {evaluation: run.evaluations[evaluation]}
+    run = dataclasses.replace(run, evaluations=shown)
   return tables.markdown([run])

@@ -1,4 +1,4 @@
-"""Reports on run folders: plots into each, scores side by side, a table."""
+"""Reports on run folders: plots of each run and a table of all scores."""
 
 import argparse
 import pathlib
@@ -11,7 +11,7 @@ from reasoning_depth import report
 from reasoning_depth.report import lines, plots, records, runs, tables
 
 _BAD_INPUT = 2
-_WIDE = 1000  # characters, more than any table takes
+_WIDE = 1000  # characters; no table is wider
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,13 +26,13 @@ def main(arguments: Sequence[str]) -> int:
     '--out',
     metavar='DIR',
     type=pathlib.Path,
-    help='where the plot over all runs goes (default: plots of the first)',
+    help='folder of the plot of all runs (default: plots of the first run)',
   )
   parser.add_argument(
     '--record',
     metavar='FILE',
     type=pathlib.Path,
-    help='a JSON file for the numbers of these runs, such as results/x.json',
+    help='write the numbers of these runs to a JSON file',
   )
   flags = parser.parse_args(arguments)
   folders = list(dict.fromkeys(flags.runs))
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report(folders: list[pathlib.Path], out: pathlib.Path | None) -> None:
-  """Reads everything before it writes anything."""
+  """Draws and prints; reads all runs before it writes anything."""
   all_runs = [runs.load(folder) for folder in folders]
   joint = lines.join(all_runs)
   written = [path for run in all_runs for path in report.draw(run)]

@@ -1,7 +1,8 @@
 """DepthScore: how far a model's exact match reaches (2508.16745, figure 5).
 
-DepthScore = 1 + EM(2) + EM(3) + EM(4), from one run that is scored at several
-look-aheads or from a run for each; seeds are averaged.
+DepthScore = 1 + EM(2) + EM(3) + EM(4), where EM(k) is the exact match at
+look-ahead k, averaged over seeds. It comes from one run that is scored at
+several look-aheads, or from one run for each.
 """
 
 import dataclasses
@@ -16,11 +17,11 @@ LOOK_AHEADS = (1, 2, 3, 4)
 
 @dataclasses.dataclass(frozen=True)
 class Depth:
-  """Scores of runs that differ in look-ahead and seed alone.
+  """Exact match by look-ahead, of runs that differ in look-ahead and seed only.
 
   Attributes:
-    exact_match: by look-ahead, mean over seeds; None where it was not scored.
-    seeds: the smallest number of seeds behind one of them.
+    exact_match: by look-ahead, mean over seeds; None where not scored.
+    seeds: number of seeds; the smallest, where it differs by look-ahead.
   """
 
   exact_match: dict[int, float | None]
@@ -43,7 +44,7 @@ def depth(all_runs: Sequence[runs.Run]) -> Depth:
   for run in all_runs:
     evaluation = run.evaluation
     if evaluation is None or evaluation.group_name != 'look_ahead':
-      raise ValueError(f'{run.folder}: has no evaluation by look-ahead')
+      runs.refuse(run.folder, 'has no evaluation by look-ahead')
     for score in evaluation.groups:
       if score.group in found:
         found[score.group].append(score.exact_match)
@@ -54,7 +55,12 @@ def depth(all_runs: Sequence[runs.Run]) -> Depth:
 
 
 def markdown(table: dict[str, Depth], paper: dict[str, str]) -> str:
-  """A row for each name, deepest last as in the paper, with its words."""
+  """A table of a row for each name, in ascending order of DepthScore.
+
+  Args:
+    table: by name of the row.
+    paper: by name of the row, what the paper reports.
+  """
 
   def text(value):
     return '–' if value is None else f'{value:.3f}'

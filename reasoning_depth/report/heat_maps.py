@@ -1,8 +1,7 @@
-"""Heat maps of what `--mode=analyze` found inside of a model."""
+"""Heat maps of a lens and of activation patching (`--mode=analyze`)."""
 
 import functools
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,20 +12,16 @@ import numpy as np
 
 from reasoning_depth.report import runs, style
 
-_MOST_ROWS, _MOST_COLUMNS = 6, 8
+_MOST_ROWS, _MOST_COLUMNS = 6, 8  # panels; of more, some are left out
 _MOST_TICKS = 8
 _LEAST_HEIGHT = 3.6  # inches, for the label of the colour bar
-_MOST_WRITTEN = 40  # cells of a panel that have their number in them
+_MOST_WRITTEN = 40  # cells of a panel that show their value as a number
 _RC = {**style.RC, 'axes.grid': False, 'xtick.labelsize': 8,
        'ytick.labelsize': 8}  # fmt: skip
 
 
 def draw(run: runs.Run) -> list[pathlib.Path]:
-  """Draws every lens and every patching sweep that a run has.
-
-  Raises:
-    ValueError: in one line that names the file, where it is damaged.
-  """
+  """Draws every lens and every patching sweep of a run; returns the paths."""
   paths = []
   for path, make in pictures(run):
     with matplotlib.rc_context(_RC):
@@ -35,68 +30,48 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
 
 
 def pictures(run: runs.Run) -> Iterator[tuple[pathlib.Path, Callable]]:
-  """Where each picture goes, and what draws it; errors as of `draw`."""
+  """Yields where each picture goes, and the function that makes its figure."""
   kinds = {'lens': _lenses, 'patching': _sweeps}
   for name, found in run.analyses.items():
-    check = kinds.get(str(found['analysis']))
-    if check:
-      where = f'{run.folder / "evaluations" / name}.json'
-      for words, title, make in check(found, where):
-        path = '-'.join([name, *words]).replace(' ', '')
+    if found['analysis'] in kinds:
+      pictures_of = kinds[found['analysis']]
+      for words, title, make in pictures_of(found, run.analysis_path(name)):
+        path = run.plot_path('-'.join([name, *words]).replace(' ', ''))
         title = f'{run.model} · {run.task} · {title}'
-        yield run.plot(path), functools.partial(make, title=title)
+        yield path, functools.partial(make, title=title)
 
 
-def _lenses(found: dict[str, Any], where: str) -> Iterator[tuple]:
-  """A picture for each lens and set of samples."""
-  needed = {'positions': list, 'milestones': list, 'loop_name': str}
-  runs.check(found, {**needed, 'logit': list}, where)
-  loop, milestones = _word(found['loop_name']), _words(found['milestones'])
-  positions = _words(found['positions'])
+def _lenses(found: dict[str, Any], where: pathlib.Path) -> Iterator[tuple]:
+  """Words of the name, title and function of each lens and set of samples."""
+  own = ('loop_name', 'milestones', 'positions')
+  runs.require(found, (*own, 'logit'), where)
   for lens in ('logit', 'tuned'):
-    entries = found.get(lens, [])
-    for entry in entries if isinstance(entries, list) else ():
-      runs.check(
-        entry, {'set': str, 'num_samples': int, 'probability': list}, where
-      )
-      values = _array(entry['probability'], 4, where)
-      if (values.shape[0], values.shape[3]) != (
-        len(milestones), len(positions),
-      ):  # fmt: skip
-        raise ValueError(
-          f'{where}: {lens}: probability is not of {len(milestones)} '
-          f'milestones and {len(positions)} positions'
-        )
-      name = _word(entry['set'])
+    for entry in found.get(lens, ()):
+      needed = ('set', 'num_samples', 'probability')
+      runs.require(entry, needed, f'{where}: {lens}')
+      values = np.array(entry['probability'], np.float64)  # None: NaN
       yield (
-        (lens, name),
-        f'{lens} lens · {name} ({entry["num_samples"]:,} samples)',
-        functools.partial(_lens, values, loop, milestones, positions),
+        (lens, entry['set']),
+        f'{lens} lens · {entry["set"]} ({entry["num_samples"]:,} samples)',
+        functools.partial(_lens, values, *(found[name] for name in own)),
       )
 
 
-def _sweeps(found: dict[str, Any], where: str) -> Iterator[tuple]:
-  """A picture for each kind of pairs."""
-  runs.check(found, {'pairs': list, 'loop_name': str}, where)
+def _sweeps(found: dict[str, Any], where: pathlib.Path) -> Iterator[tuple]:
+  """Words of the name, title and function of each kind of pairs."""
+  runs.require(found, ('pairs', 'loop_name'), where)
   for entry in found['pairs']:
-    needed = {'other': str, 'num_pairs': int, 'told_apart': int}
-    runs.check(entry, {**needed, 'hooks': list}, where)
-    hooks = []
+    needed = ('other', 'num_pairs', 'told_apart', 'hooks')
+    runs.require(entry, needed, f'{where}: pairs')
     for hook in entry['hooks']:
-      runs.check(hook, {'hook': str, 'places': list, 'recovered': list}, where)
-      values = _array(hook['recovered'], 3, where)
-      name, places = _word(hook['hook']), _words(hook['places'])
-      if len(values) != len(places):
-        raise ValueError(f'{where}: recovered is not of {len(places)} places')
-      hooks.append((name, places, values))
-    if not hooks:
-      raise ValueError(f'{where}: hooks is empty')
-    other = _word(entry['other'])
+      needed = ('hook', 'places', 'recovered')
+      runs.require(hook, needed, f'{where}: hooks')
+    other = entry['other']
     yield (
       (other,),
-      f'patching: other {other} ({entry["told_apart"]:,} of '
-      f'{entry["num_pairs"]:,} pairs told apart)',
-      functools.partial(_sweep, hooks, _word(found['loop_name'])),
+      f'patching\npairs with another {other}, of which the model tells '
+      f'{entry["told_apart"]:,} of {entry["num_pairs"]:,} apart',
+      functools.partial(_sweep, entry['hooks'], found['loop_name']),
     )
 
 
@@ -107,7 +82,9 @@ def _lens(
   positions: list[str],
   title: str,
 ) -> matplotlib.figure.Figure:
-  """A row for each milestone, a panel a layer, position by loop.
+  """The probability of each milestone: a row each, and a panel a layer.
+
+  In a panel, positions run to the right and loops upward.
 
   Args:
     values: [milestones, loops, layers, positions].
@@ -119,9 +96,11 @@ def _lens(
   columns = [f'layer {i + 1}' for i in range(values.shape[2])]
   if values.shape[1] == 1:  # nothing is looped: layers take the loops' place
     values, loop, columns = values.swapaxes(1, 2), 'layer', ['']
-  rows = _some(len(values), _MOST_ROWS)
-  across = _some(len(columns), _MOST_COLUMNS)
-  figure, axes = _grid(len(rows), len(across), values.shape[3], values.shape[1])
+  rows = _evenly(len(values), _MOST_ROWS)
+  across = _evenly(len(columns), _MOST_COLUMNS)
+  figure, axes = _panels(
+    len(rows), len(across), values.shape[3], values.shape[1]
+  )
   for line, k in zip(axes, rows, strict=True):
     for ax, c in zip(line, across, strict=True):
       image = _panel(ax, values[k, :, c], 'viridis', (0, 1))
@@ -137,15 +116,24 @@ def _lens(
 
 
 def _sweep(
-  hooks: Sequence[tuple[str, list[str], np.ndarray]], loop: str, title: str
+  hooks: Sequence[dict[str, Any]], loop: str, title: str
 ) -> matplotlib.figure.Figure:
-  """A row for each hook, a panel a place, loop by layer."""
-  most = max(len(places) for _, places, _ in hooks)
-  loops = max(values.shape[1] for _, _, values in hooks)
-  layers = max(values.shape[2] for _, _, values in hooks)
-  columns = _some(most, _MOST_COLUMNS)
-  figure, axes = _grid(len(hooks), len(columns), loops, layers)
-  for line, (name, places, values) in zip(axes, hooks, strict=True):
+  """What patching recovers: a row for each hook, and a panel a place.
+
+  In a panel, loops run to the right and layers upward.
+
+  Args:
+    hooks: each with its name `hook`, the names of its `places`, and
+      `recovered` [places, loops, layers].
+    loop: what a loop is called.
+    title: of the figure.
+  """
+  recovered = [np.array(hook['recovered'], np.float64) for hook in hooks]
+  most, loops, layers = np.max([x.shape for x in recovered], axis=0)
+  columns = _evenly(most, _MOST_COLUMNS)
+  figure, axes = _panels(len(hooks), len(columns), loops, layers)
+  for line, hook, values in zip(axes, hooks, recovered, strict=True):
+    name, places = hook['hook'], hook['places']
     for ax, c in zip(line, columns, strict=True):
       if c >= len(places):
         ax.set_axis_off()
@@ -169,7 +157,7 @@ def _panel(
   cmap: str,
   limits: tuple[float, float],
 ) -> Any:
-  """values [rows, columns]; the first row is at the bottom."""
+  """Draws values [rows, columns], the first row at the bottom."""
   low, high = limits
   image = ax.imshow(
     values, cmap, aspect='auto', origin='lower', vmin=low, vmax=high
@@ -187,10 +175,10 @@ def _panel(
   return image
 
 
-def _grid(
+def _panels(
   rows: int, columns: int, across: int, up: int
 ) -> tuple[matplotlib.figure.Figure, np.ndarray]:
-  """Panels of so many cells across and up."""
+  """A figure of panels that have so many cells across and up."""
   width = min(max(1.5, 0.38 * across), 5)
   height = min(max(1.2, 0.28 * up), 3.5)
   figure = matplotlib.figure.Figure(
@@ -203,10 +191,8 @@ def _grid(
   return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _some(count: int, most: int) -> list[int]:
-  """At most so many of the first `count` numbers, the ends among them."""
-  if not count:
-    return []
+def _evenly(count: int, most: int) -> list[int]:
+  """At most `most` of the numbers below `count`, both ends among them."""
   return np.unique(
     np.linspace(0, count - 1, min(count, most)).round().astype(int)
   ).tolist()
@@ -217,31 +203,7 @@ def _numbers(count: int) -> list[str]:
 
 
 def _ticks(put: Any, names: list[str]) -> None:
-  at = _some(len(names), _MOST_TICKS)
+  at = _evenly(len(names), _MOST_TICKS)
   long = any(len(names[i]) > 3 for i in at)
   turned = {'rotation': 30, 'ha': 'right'} if long else {}
   put(at, [names[i] for i in at], **turned)
-
-
-def _array(value: Any, ndim: int, where: str) -> np.ndarray:
-  """Nested lists as an array; None is NaN.
-
-  Raises:
-    ValueError: where they are not numbers in so many axes, or there are none.
-  """
-  try:
-    array = np.array(value, np.float64)
-  except (ValueError, TypeError, OverflowError):
-    array = np.zeros(0)
-  if array.ndim != ndim or not array.size:
-    raise ValueError(f'{where}: not numbers in {ndim} axes')
-  return array
-
-
-def _word(text: Any) -> str:
-  """A name out of a file, without what cannot be drawn."""
-  return re.sub(r'[^\w =+():,.-]', '_', str(text))[:40]
-
-
-def _words(names: list[Any]) -> list[str]:
-  return [_word(name) for name in names]

@@ -1,9 +1,10 @@
-"""Scores of several runs joined into lines over the look-ahead.
+"""Joins the scores of several runs into lines over the look-ahead.
 
-A line is one setting: all of `config.task`, `config.model` and `config.train`
-but for the seed, and but for the look-ahead where a run has a single one. So
-runs that were trained on one look-ahead each become one line, runs that differ
-in the seed become its mean, and runs that differ in anything else stay apart.
+Runs share a line where `config.task`, `config.model` and `config.train` are the
+same, but for the look-ahead of runs that were trained on a single one. So runs
+on one look-ahead each make one line, and runs of several seeds make their mean.
+A field that is missing in some runs, as in those from before it was added, is
+no difference where all runs that have it agree on its value.
 """
 
 import dataclasses
@@ -19,25 +20,26 @@ REFERENCES = {
   'repeat_last_exact_match': 'repeat last state',
   'majority_exact_match': 'majority',
 }
-# Student's t, 97.5 %, for 1, 2, ... degrees of freedom; the last for more.
+# Student's t, 97.5 %, for 1, 2, ... degrees of freedom; the last one for more.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-# The fields of a task that say how it is asked, not on which orbits.
-_ASKING = ('task.variant', 'task.layout', 'task.look_ahead')
+# Fields of a task that change the question, not the data: lines that differ in
+# these share a panel.
+_QUESTION = ('task.variant', 'task.layout', 'task.look_ahead')
 _MAX_DIFFERENCES = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """A line at one look-ahead (or whatever the runs are grouped by).
+  """One group (such as a look-ahead) of a line.
 
   Attributes:
-    group: the look-ahead k.
-    name: the group's name, or its number.
+    group: its number, such as the look-ahead k.
+    name: its name, or the number.
     by_seed: exact match of each seed.
     exact_match: the mean over seeds.
     interval: 95 %, of that mean; see `interval`.
-    references: mean ceiling and baselines, by their name in `runs.Score`;
-      those that no run has are left out.
+    references: mean ceiling and baselines, by their names in `runs.Score`, as
+      far as runs have them.
   """
 
   group: int
@@ -50,14 +52,15 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """A setting's points in ascending order of the group, and its names.
+  """A line of a plot.
 
   Attributes:
-    label: model, variant, what sets it apart from its like, and seeds.
-    panel: '' or, among runs on several kinds of orbits, which kind.
+    label: model, variant, fields that differ from lines of the same model and
+      variant, and number of seeds.
+    panel: fields of the task by which panels differ; '' where there is one.
     group_name: what the groups count.
     split: the split that was scored.
-    points: at least one.
+    points: at least one, in ascending order of the group.
   """
 
   label: str
@@ -74,14 +77,13 @@ def join(all_runs: Sequence[runs.Run]) -> list[Line]:
     ValueError: naming both folders, where two runs have the same setting, seed
       and look-ahead (they would count as two seeds).
   """
+  scored = [run for run in all_runs if run.evaluation is not None]
   members: dict[str, list[runs.Run]] = {}
   settings: dict[str, dict[str, Any]] = {}
-  for run in all_runs:
-    if run.evaluation is not None:
-      setting = _setting(run)
-      key = json.dumps(setting, sort_keys=True)
-      settings[key] = setting
-      members.setdefault(key, []).append(run)
+  for run, setting in zip(scored, _settings(scored), strict=True):
+    key = json.dumps(setting, sort_keys=True)
+    settings[key] = setting
+    members.setdefault(key, []).append(run)
   panels = _panels(settings)
   result = []
   for key, group in members.items():
@@ -106,10 +108,10 @@ def interval(
 ) -> tuple[float, float]:
   """95 % interval of a mean over seeds, inside 0 to 1.
 
-  Seeds are scored on the same samples, so that scoring more of them leaves
-  the error of the sampling as it is: on each side it is the mean over seeds of
-  what their intervals have there. To it, in quadrature, comes Student's
-  interval of the mean for the spread between seeds.
+  Two errors add in quadrature. Sampling: all seeds are scored on the same
+  samples, so more seeds do not make it smaller; on each side it is the mean
+  over seeds of the half-widths of their intervals. Spread between seeds:
+  Student's interval of the mean.
 
   Args:
     values: [S], the score of each seed.
@@ -128,15 +130,36 @@ def interval(
   return max(0.0, low), min(1.0, high)
 
 
-def _setting(run: runs.Run) -> dict[str, Any]:
-  """The fields that tell lines apart, by dotted name."""
-  groups = {g: run.config.get(g, {}) for g in ('task', 'model', 'train')}
-  setting = _flatten(groups)
-  setting['split'] = run.evaluation.split
-  setting['group'] = run.evaluation.group_name
-  if len(run.evaluation.groups) == 1 and not run.further:
-    setting.pop('task.look_ahead', None)
-  return setting
+def _settings(scored: Sequence[runs.Run]) -> list[dict[str, Any]]:
+  """The fields that tell lines apart, by dotted name, for each run.
+
+  A run that lacks a field gets it from the runs of the same `_scope`, where all
+  of those that have it agree on its value.
+  """
+  values: dict[tuple, list[Any]] = {}
+  settings = []
+  for run in scored:
+    groups = {g: run.config.get(g, {}) for g in ('task', 'model', 'train')}
+    settings.append(_flatten(groups))
+    for name, value in settings[-1].items():
+      seen = values.setdefault((_scope(run, name), name), [])
+      if value not in seen:
+        seen.append(value)
+  for run, setting in zip(scored, settings, strict=True):
+    for (scope, name), seen in values.items():
+      if len(seen) == 1 and scope == _scope(run, name):
+        setting.setdefault(name, seen[0])
+    setting['split'] = run.evaluation.split
+    setting['group'] = run.evaluation.group_name
+    if len(run.evaluation.groups) == 1 and not run.further:
+      setting.pop('task.look_ahead', None)
+  return settings
+
+
+def _scope(run: runs.Run, field: str) -> tuple[str, ...]:
+  """Whose runs should have a field: those of a task, or of a model on it."""
+  task = run.config['task']['name']
+  return (task,) if field.startswith('task.') else (task, run.task, run.model)
 
 
 def _flatten(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -150,7 +173,12 @@ def _flatten(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def _differences(mine: dict[str, Any], like: list[dict[str, Any]]) -> str:
-  """Names the fields, at most a few, in which settings alike differ."""
+  """Names fields, at most a few, in which one setting differs from others.
+
+  Args:
+    mine: the setting to name.
+    like: the settings to tell it from; it may be among them.
+  """
   names = sorted({name for setting in like for name in setting})
   differ = [n for n in names if any(s.get(n) != mine.get(n) for s in like)]
   parts = [
@@ -164,17 +192,16 @@ def _differences(mine: dict[str, Any], like: list[dict[str, Any]]) -> str:
 
 
 def _panels(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
-  """Names the kind of orbits of each setting by what differs among all."""
-  kinds = {
+  """Names the panel of each setting, by the task's fields that differ."""
+  data = {
     key: {
       name: value
       for name, value in setting.items()
-      if name.startswith('task.') and name not in _ASKING or name == 'group'
+      if name.startswith('task.') and name not in _QUESTION or name == 'group'
     }
     for key, setting in settings.items()
   }
-  every = list(kinds.values())
-  return {key: _differences(kind, every) for key, kind in kinds.items()}
+  return {key: _differences(x, list(data.values())) for key, x in data.items()}
 
 
 def _points(group: Sequence[runs.Run]) -> tuple[Point, ...]:
@@ -183,10 +210,10 @@ def _points(group: Sequence[runs.Run]) -> tuple[Point, ...]:
     for score in run.scores:
       seeds = found.setdefault(score.group, {})
       if run.seed in seeds:
-        raise ValueError(
-          f'{seeds[run.seed][0].folder} and {run.folder}: the same setting, '
-          f'seed {run.seed} and {run.evaluation.group_name} {score.group}; '
-          'leave one out'
+        runs.refuse(
+          f'{seeds[run.seed][0].folder} and {run.folder}',
+          f'the same setting, seed {run.seed} and '
+          f'{run.evaluation.group_name} {score.group}; leave one out',
         )
       seeds[run.seed] = run, score
   return tuple(

@@ -1,4 +1,4 @@
-"""Pictures of single orbits: the truth, the prediction and the error."""
+"""Pictures of single orbits: ground truth, prediction and error."""
 
 import itertools
 import pathlib
@@ -14,7 +14,8 @@ import numpy as np
 
 from reasoning_depth.report import runs, style
 
-# What a cell is drawn as; the observed states are context, so paler.
+# Indices into the palette; a cell adds its value, 0 or 1, to the first three.
+# Observed states are paler than the answer.
 _SEEN, _ASKED, _FAINT, _WRONG, _FOREIGN = 0, 2, 4, 6, 7
 _PALETTE = matplotlib.colors.ListedColormap(
   [
@@ -22,7 +23,7 @@ _PALETTE = matplotlib.colors.ListedColormap(
     *('#d9e8f3', '#0b3c5d'),  # answer 0 and 1
     *('#f7f7f7', '#dcdcdc'),  # 0 and 1 where nothing is wrong
     style.VERMILLION,
-    style.ORANGE,  # a prediction that is no cell
+    style.ORANGE,  # predicted a token that is neither 0 nor 1
   ]
 )
 _LEGEND = {
@@ -32,7 +33,7 @@ _LEGEND = {
   _FOREIGN: 'not a cell',
   _WRONG: 'wrong cell',
 }
-_LINES = 3  # of two samples, at least
+_LINES = 3  # at least, each of two samples
 _MAX_GROUPS = 8
 _MARGIN = 3.0  # cells between panels
 _PANELS = ('truth', 'prediction', 'error')
@@ -41,10 +42,10 @@ _PANELS = ('truth', 'prediction', 'error')
 def choose(
   rows: Iterable[dict[str, Any]], per_group: int
 ) -> dict[int, list[dict[str, Any]]]:
-  """Picks samples of each group: right, wrong, right, wrong and so on.
+  """Picks samples of each group, right and wrong ones in turn.
 
   Takes the first of each kind in the order of the rows; where one kind runs
-  out, the other takes its place.
+  out, the other fills up.
 
   Returns:
     At most `per_group` rows of each group, by group in ascending order.
@@ -64,7 +65,7 @@ def choose(
 
 
 def cells(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-  """The three panels of one sample with observed states, as palette indices.
+  """The three panels of one sample as indices into the palette.
 
   Returns:
     observed int8 [3, T, W] and answer int8 [3, A, W], where A is the number
@@ -87,13 +88,10 @@ def _bits(text: str) -> np.ndarray:
 
 @matplotlib.rc_context({**style.RC, 'axes.grid': False})
 def orbits(run: runs.Run) -> pathlib.Path | None:
-  """Draws some samples of the run's evaluation, right and wrong ones alike.
+  """Draws some samples of the run's evaluation, right and wrong ones.
 
   Returns:
     The path written, or None where no rows with observed states were written.
-
-  Raises:
-    ValueError: for a damaged row; see `runs.rows`.
   """
   if run.evaluation is None:
     return None
@@ -130,7 +128,7 @@ def orbits(run: runs.Run) -> pathlib.Path | None:
     if code in used
   ]
   style.legend_below(figure, len(handles), handles=handles)
-  return style.save(figure, run.folder / 'plots' / 'orbits.png')
+  return style.save(figure, run.plot_path('orbits'))
 
 
 def _gap(width: int) -> float:
@@ -141,7 +139,7 @@ def _gap(width: int) -> float:
 def _draw(
   ax: matplotlib.axes.Axes, row: dict[str, Any], group_name: str
 ) -> set[int]:
-  """Draws the panels of one sample; returns the colours it took."""
+  """Draws the panels of one sample; returns the palette indices it used."""
   ax.set_axis_on()
   ax.spines[:].set_visible(False)
   observed, answer = cells(row)

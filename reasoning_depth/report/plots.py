@@ -1,4 +1,4 @@
-"""Curves over a run, and exact match against the look-ahead."""
+"""Plots of metrics over training, and of exact match by look-ahead."""
 
 import pathlib
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ _LABELS = {
   _EXACT: 'exact match (share of samples)',
   _BITS: 'bit accuracy (share of answer tokens)',
 }
-_NOISY = 30  # from so many training points on, a smoothed line is drawn
+_NOISY = 30  # with at least this many points, a smoothed line is drawn
 _REFERENCE_STYLES = {
   'ceiling_exact_match': '--',
   'repeat_last_exact_match': '-.',
   'majority_exact_match': ':',
 }
 _SAME = 0.01  # references of two lines that differ by less are drawn as one
-_MAX_NAMED = 10  # groups in a legend
-_WIDEST = 14  # inches of a panel
-_DODGE = 0.06  # of a step in look-ahead, between lines
+_MAX_NAMED = 10  # groups in a legend; of more, evenly chosen ones
+_WIDEST = 14  # inches, of a panel
+_DODGE = 0.06  # shift between lines, so that error bars do not overlap
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def curves(run: runs.Run) -> pathlib.Path | None:
   handles, labels = axes[1].get_legend_handles_labels()
   style.legend_below(figure, 3, handles=handles, labels=labels)
   figure.suptitle(_title(run))
-  return style.save(figure, run.folder / 'plots' / 'curves.png')
+  return style.save(figure, run.plot_path('curves'))
 
 
 def _title(run: runs.Run) -> str:
@@ -127,14 +127,14 @@ def _log_ticks(axis: matplotlib.axis.Axis) -> None:
 def _group_curves(
   ax: matplotlib.axes.Axes, run: runs.Run, groups: dict[str, str]
 ) -> None:
-  """Draws exact match on validation, a line a group."""
+  """Draws exact match on validation, one line for each group."""
   colors = matplotlib.colormaps['viridis'](np.linspace(0, 0.85, len(groups)))
   every = -(-len(groups) // _MAX_NAMED)
   for i, (name, color) in enumerate(zip(groups, colors, strict=True)):
     step, exact = run.series('validation', groups[name])
     label = None if i % every else name
     ax.plot(step, exact, color=color, label=label)
-  if runs.named(groups):  # phases that are orders of magnitude apart
+  if runs.have_names(groups):  # these may be learnt far apart in time
     ax.set_xscale('log')
   name = run.evaluation.group_name if run.evaluation else 'group'
   ax.legend(title=group_label(name), ncols=2, loc='best')
@@ -150,7 +150,7 @@ def _unit_axis(ax: matplotlib.axes.Axes) -> None:
 
 
 def group_label(name: str) -> str:
-  """What an axis over groups is called."""
+  """The label of an axis over groups."""
   return 'look-ahead k' if name == 'look_ahead' else name.replace('_', ' ')
 
 
@@ -161,7 +161,7 @@ def exact_match(
   """Draws exact match against the look-ahead, with 95 % intervals.
 
   Args:
-    all_lines: from `lines.join`; each kind of orbits has a panel of its own.
+    all_lines: from `lines.join`; lines on the same data share a panel.
     path: where to write.
 
   Returns:
@@ -180,7 +180,7 @@ def exact_match(
     layout='constrained',
   )
   axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-  look = _looks(all_lines)
+  look = _colors_and_markers(all_lines)
   handles = {}
   for ax, key in zip(axes, panels, strict=True):
     _panel(ax, panels[key], look)
@@ -202,7 +202,9 @@ def _groups(members: Sequence[lines.Line]) -> list[int]:
   return sorted({p.group for line in members for p in line.points})
 
 
-def _looks(all_lines: Sequence[lines.Line]) -> dict[str, dict[str, str]]:
+def _colors_and_markers(
+  all_lines: Sequence[lines.Line],
+) -> dict[str, dict[str, str]]:
   """Gives each label its colour and marker, the same in all panels."""
   labels = dict.fromkeys(line.label for line in all_lines)
   return {
@@ -219,7 +221,7 @@ def _panel(
   members: Sequence[lines.Line],
   look: dict[str, dict[str, str]],
 ) -> None:
-  """Draws the lines on one kind of orbits; the groups are evenly spaced."""
+  """Draws the lines of one panel; the groups are evenly spaced."""
   place = {group: i for i, group in enumerate(_groups(members))}
   ax.set_xlim(-0.5, len(place) - 0.5)
   names = {p.group: p.name for line in members for p in line.points}
@@ -244,15 +246,15 @@ def _panel(
       line.label: {p.group: p.references.get(name) for p in line.points}
       for line in members
     }
-    for whose, values in _same(points).items():
+    for whose, values in _merged_if_equal(points).items():
       color = look[whose]['color'] if whose else style.GREY
       _reference(ax, name, f'{label} {whose}'.strip(), color, place, values)
 
 
-def _same(
+def _merged_if_equal(
   points: dict[str, dict[int, float | None]],
 ) -> dict[str, dict[int, float]]:
-  """Makes one reference, under the name '', of those that are the same.
+  """Merges references that are nearly the same into one, of the label ''.
 
   Args:
     points: by label, the reference at each group, None where there is none.

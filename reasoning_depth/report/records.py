@@ -1,4 +1,4 @@
-"""The numbers of a run in one JSON file, to be kept under results/."""
+"""The numbers of runs in one JSON file, to be kept under results/."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ from reasoning_depth.report import runs
 
 
 def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
-  """Writes config, surroundings, final scores, phases and rates of runs.
+  """Writes config, environment, final scores, phases and seconds of runs.
 
   Args:
     folders: run folders with an evaluation.
@@ -22,21 +22,21 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   for folder in folders:
     run = runs.load(folder)
     if run.evaluation is None:
-      raise ValueError(f'{folder}: has no evaluation to record')
+      runs.refuse(folder, 'has no evaluation to record')
     environment = folder / 'environment.json'
-    _, rates = run.series('train', 'steps_per_second')
     entries.append(
       {
         'config': run.config,
-        'environment': runs.read_object(environment, {})
+        'environment': runs.read_json(environment)
         if environment.exists()
         else None,
-        'evaluation': _whole(run, run.evaluation),
-        # The same at groups that were not trained on.
-        'further': [_whole(run, evaluation) for evaluation in run.further],
-        # Steps at which groups of the validation first pass a threshold.
+        'evaluation': _as_written(run, run.evaluation),
+        # Evaluations on other groups; see `runs.Run.further`.
+        'further': [_as_written(run, e) for e in run.further],
+        # Steps at which each group of validation first passes a threshold.
         'phases': run.phases(),
-        'steps_per_second_at_the_end': float(rates[-1]) if len(rates) else None,
+        # Of training, by the clock.
+        'seconds': run.seconds,
       }
     )
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +44,6 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def _whole(run: runs.Run, evaluation: runs.Evaluation) -> dict[str, Any]:
+def _as_written(run: runs.Run, evaluation: runs.Evaluation) -> dict[str, Any]:
   name = f'evaluations/{evaluation.name}.json'
-  return runs.read_object(run.folder / name, {})
+  return runs.read_json(run.folder / name)

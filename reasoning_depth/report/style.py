@@ -1,4 +1,4 @@
-"""How all figures look, and where they are written."""
+"""Colours, fonts and legends of all figures, and their saving."""
 
 import pathlib
 import textwrap
@@ -10,9 +10,9 @@ import matplotlib.figure
 BLUE, VERMILLION, GREEN = '#0072B2', '#D55E00', '#009E73'
 PURPLE, ORANGE, SKY = '#CC79A7', '#E69F00', '#56B4E9'
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-MARKERS = 'osD^v'  # not as many as colours: pairs repeat late
+MARKERS = 'osD^v'  # one less than colours, so that pairs repeat late
 GREY = '#666666'
-_SPARE = 0.9  # of the room for a name; letters differ in width
+_SPARE = 0.9  # share of the room that a name may fill: letters differ in width
 RC = {
   'font.size': 10,
   'axes.titlesize': 10,
@@ -27,22 +27,22 @@ RC = {
   'figure.constrained_layout.w_pad': 0.12,
   'figure.titlesize': 11,
   'savefig.dpi': 150,
-  'text.parse_math': False,  # names come from files
+  'text.parse_math': False,  # a $ in a name is a dollar sign
 }
 
 
 def legend_below(
   figure: matplotlib.figure.Figure, most: int, **named: Any
 ) -> None:
-  """Names lines under the panels, in as many columns as fit.
+  """Puts a legend under the panels, in as many columns as fit.
 
-  Names that are too long for one column take several rows.
+  A name that is wider than the figure is broken into several rows.
 
   Args:
     figure: with its panels drawn.
     most: columns at most.
-    **named: `handles` and `labels` as of matplotlib's legend; all that the
-      panels hold where left out.
+    **named: `handles` and `labels` of `Figure.legend`; by default, those of all
+      panels.
   """
   for columns in range(most, 0, -1):
     legend = figure.legend(loc='outside lower center', ncols=columns, **named)

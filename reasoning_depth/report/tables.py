@@ -1,4 +1,4 @@
-"""Tables of exact match per look-ahead, for the terminal and as Markdown."""
+"""Tables of scores by group, for the terminal and as Markdown."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from reasoning_depth.report import runs
 _MISSING = '–'
 _BOUND = '*'
 _BOUND_NOTE = (
-  f'{_BOUND} An upper bound: for some samples the ceiling was told what no '
-  'predictor can know.'
+  f'{_BOUND} An upper bound: for some samples the ceiling was computed with '
+  'information that no predictor has.'
 )
 _TEXT = ('run', 'model', 'variant', 'split')  # columns that align left
 
 
 def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
-  """The table as text: a row for each group of each run, by column name.
+  """The rows of the table: text by column name, a row for each group of a run.
 
-  A run with several groups has a last row over all its samples, a run without
-  an evaluation has none. Run and seed are there with several runs, the split
-  where they are scored on different ones.
+  A run with several groups has a last row over all its samples; a run without
+  an evaluation has no row. There are columns for run and seed where there are
+  several runs, and for the split where it differs.
   """
   found = [run for run in all_runs if run.evaluation is not None]
   names = {run.evaluation.group_name for run in found}
@@ -43,9 +43,9 @@ def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
 
 
 def markdown(all_runs: Sequence[runs.Run]) -> str:
-  """The table as Markdown that is aligned to be read as it is.
+  """The table as Markdown, aligned so that it reads well as plain text.
 
-  Runs without an evaluation are named below it.
+  `notes` stand below it.
   """
   table = cells(all_runs)
   parts = []
@@ -63,9 +63,9 @@ def markdown(all_runs: Sequence[runs.Run]) -> str:
 
 
 def pretty(all_runs: Sequence[runs.Run]) -> rich.table.Table:
-  """The table for a terminal; `notes` belong below it.
+  """The table for a terminal, without the `notes`.
 
-  What is the same in all rows stands in the title, not in a column.
+  Columns of text that are the same in all rows stand in the title.
   """
   table = cells(all_runs)
   columns = list(table[0]) if table else []
@@ -92,7 +92,7 @@ def pretty(all_runs: Sequence[runs.Run]) -> rich.table.Table:
 
 
 def notes(all_runs: Sequence[runs.Run]) -> list[str]:
-  """What the table does not say: split, bounds, phases, runs left out."""
+  """Lines below the table: split, bounds, phases, time, runs left out."""
   splits = {run.evaluation.split for run in all_runs if run.evaluation}
   found = [f'Scores on the {splits.pop()} split.'] if len(splits) == 1 else []
   for row in cells(all_runs):
@@ -100,9 +100,11 @@ def notes(all_runs: Sequence[runs.Run]) -> list[str]:
       found.append(_BOUND_NOTE)
       break
   for run in all_runs:
-    if runs.named(run.group_metrics()):
-      head = f'{run.folder.resolve().name}: ' if len(all_runs) > 1 else ''
+    head = f'{run.folder.resolve().name}: ' if len(all_runs) > 1 else ''
+    if runs.have_names(run.group_metrics()):
       found += [head + text for text in _phases(run)]
+    if run.seconds is not None:
+      found.append(f'{head}trained for {_duration(run.seconds)}')
   return found + [
     f'{run.folder}: no evaluation yet'
     for run in all_runs
@@ -120,6 +122,14 @@ def _phases(run: runs.Run) -> list[str]:
     )
     for group, steps in run.phases().items()
   ]
+
+
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours} h {minutes} min'
+  return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
 def _line(texts: list[str], widths: list[int], left: list[bool]) -> str:

@@ -1,14 +1,14 @@
-"""Pictures of compute scaling, from a file that is written here."""
+"""Plots of an analysis of depth, from a file that is written here."""
 
 import json
 
 import matplotlib.colors
-import matplotlib.image
 import numpy as np
 import pytest
+import run_folders
 
 from reasoning_depth import report
-from reasoning_depth.report import depth_steps, runs, style
+from reasoning_depth.report import depth_steps, style
 
 N = 6
 
@@ -26,7 +26,7 @@ def record(**fields):
   ]
   del groups[1]['ceiling_exact_match']
   return {
-    'analysis': 'compute_scaling',
+    'analysis': 'depth',
     'group_name': 'hops',
     'trained_depth': 3,
     'depths': list(range(1, N + 1)),
@@ -43,28 +43,22 @@ def folder_with(tmp_path, found):
   config['model'] = {'name': 'looped'}
   (tmp_path / 'evaluations').mkdir(exist_ok=True)
   (tmp_path / 'config.json').write_text(json.dumps(config))
-  path = tmp_path / 'evaluations/compute_scaling.json'
+  path = tmp_path / 'evaluations/depth.json'
   path.write_text(json.dumps(found))
   return tmp_path
 
 
-def colors(path, least=20):
-  """The colours that cover so many pixels, as hex."""
-  image = (matplotlib.image.imread(path)[..., :3] * 255).round().astype(int)
-  packed = image @ np.array([65536, 256, 1])
-  values, counts = np.unique(packed, return_counts=True)
-  return {f'#{value:06x}' for value in values[counts >= least]}
-
-
 @pytest.mark.filterwarnings('error')
-def test_a_run_with_compute_scaling_has_two_more_pictures(tmp_path):
+def test_an_analysis_of_depth_has_two_plots(tmp_path):
   folder = folder_with(tmp_path, record())
   written = report.write(folder)
-  assert [p.name for p in written] == ['compute_scaling.png', 'exit_rules.png']
-  heat, curves = map(colors, written)
+  assert [p.name for p in written] == ['depth.png', 'exit_rules.png']
+  heat, curves = map(run_folders.colors, written)
   # A column of cells, more than the colour bar has of any colour.
   full = matplotlib.colors.to_hex(matplotlib.colormaps['viridis'](1.0))
-  assert any(c[:-1] == full[:-1] for c in colors(written[0], least=2000))
+  assert any(
+    c[:-1] == full[:-1] for c in run_folders.colors(written[0], least=2000)
+  )
   both = {style.BLUE.lower(), style.VERMILLION.lower()}
   assert both <= curves and style.VERMILLION.lower() in heat
   assert report.summary(folder) == f'{folder}: no evaluation yet'
@@ -73,48 +67,57 @@ def test_a_run_with_compute_scaling_has_two_more_pictures(tmp_path):
 @pytest.mark.filterwarnings('error')
 def test_without_rules_or_times_less_is_drawn(tmp_path):
   folder = folder_with(tmp_path, record(exits={}, timing=None))
-  assert [p.stem for p in report.write(folder)] == ['compute_scaling']
+  assert [p.stem for p in report.write(folder)] == ['depth']
   untimed = record(timing=None)
   for points in untimed['exits'].values():
     for point in points:
       del point['seconds']
   folder = folder_with(tmp_path, untimed)
   assert len(report.write(folder)) == 2
-  assert depth_steps.load(runs.load(folder)).curves['kl'].seconds is None
+  figure = depth_steps.exit_curves(untimed, 'title')
+  assert len(figure.axes) == 1
   files = folder / 'evaluations'
-  (files / 'compute_scaling.json').rename(files / 'compute_scaling-x.y=8.json')
+  (files / 'depth.json').rename(files / 'depth-x.y=8.json')
   assert [p.name for p in report.write(folder)] == [
-    'compute_scaling-x.y=8.png', 'exit_rules-x.y=8.png'
+    'depth-x.y=8.png', 'exit_rules-x.y=8.png'
   ]  # fmt: skip
-  (files / 'compute_scaling-x.y=8.json').unlink()
+  (files / 'depth-x.y=8.json').unlink()
   assert report.write(folder) == []
 
 
-def test_numbers_are_those_of_the_file(tmp_path):
-  found = depth_steps.load(runs.load(folder_with(tmp_path, record())))
-  assert found.names == ('2', '3', '5')
-  assert found.ceilings == (0.95, None, 0.95)
-  np.testing.assert_allclose(found.exact_match[1], np.linspace(0.1, 1, N))
-  np.testing.assert_allclose(found.curves['kl'].steps, [1.5, 2.5, 3.5, 4.5])
+def test_numbers_are_those_of_the_file():
+  found = record()
+  found['groups'][2]['exact_match'] = np.linspace(1, 0.5, N).tolist()
+  ax, _ = depth_steps.heat_map(found, 'title').axes
+  rows = [label.get_text() for label in ax.get_yticklabels()]
+  assert rows == ['2 (ceiling 0.95)', '3', '5 (ceiling 0.95)']
+  np.testing.assert_allclose(
+    ax.images[0].get_array()[1], np.linspace(0.1, 1, N)
+  )
+  peaks = ax.collections[0].get_offsets()[:, 0]
+  np.testing.assert_array_equal(peaks, [N - 1, N - 1, 0])
+  steps, times = depth_steps.exit_curves(found, 'title').axes
+  kl = steps.lines[1]
+  np.testing.assert_allclose(kl.get_xdata(), [1.5, 2.5, 3.5, 4.5])
+  np.testing.assert_allclose(kl.get_ydata(), [0.2, 0.3, 0.4, 0.5])
+  np.testing.assert_allclose(times.lines[0].get_xdata(), [10, 20, 30, 40])
 
 
 @pytest.mark.parametrize(
-  'fields',
+  'fields,message',
   [
-    {'depths': [1, 2]},
-    {'groups': []},
-    {'groups': [{'group': 1}]},
-    {'groups': ['x']},
-    {'overall': {'exact_match': [float('nan')] * N}},
-    {'exits': {'kl': [{'threshold': 1}]}},
-    {'exits': {'kl': 3}},
-    {'timing': {'full_seconds': None, 'batch_size': 1}},
-    {'trained_depth': 'x'},
+    ({'groups': [{'group': 1}]}, "no field 'exact_match'"),
+    ({'overall': {}}, "no field 'exact_match'"),
+    ({'exits': {'kl': [{'threshold': 1}]}}, "kl: no field 'mean_steps'"),
   ],
-  ids=str,
 )
-def test_a_damaged_file_is_named(tmp_path, fields):
+def test_a_missing_field_is_named(tmp_path, fields, message):
   folder = folder_with(tmp_path, record(**fields))
-  with pytest.raises(ValueError, match='compute_scaling.json: ') as error:
+  with pytest.raises(ValueError, match=f'depth.json: {message}'):
     report.write(folder)
-  assert '\n' not in str(error.value)
+
+
+def test_a_rule_without_a_name_of_its_own_stands_in_the_legend():
+  found = record(exits={'my_rule': record()['exits']['kl']})
+  (legend,) = depth_steps.exit_curves(found, 'title').legends
+  assert 'my rule' in [text.get_text() for text in legend.get_texts()]

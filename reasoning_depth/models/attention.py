@@ -1,13 +1,6 @@
-"""Rotary positions and softmax attention.
-
-The 'xla' form is written for XLA on CPU, and accelerators do not mind: its
-gradient is by hand (no pass over the scores that is not needed), softmax is
-normalised after the product with the values, and under a causal mask queries
-go in blocks, each against the keys up to its own end alone.
-"""
+"""Positions and softmax attention, to a whole sequence or to a cache."""
 
 import dataclasses
-import functools
 
 import flax.struct
 import jax
@@ -15,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
+from reasoning_depth.models import kernels
 
 IMPLEMENTATIONS = ('xla', 'cudnn')
 SCALINGS = ('none', 'linear', 'llama3')
-QUERY_BLOCK = 77  # rows; 231 tokens make three blocks
-_MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,29 +81,6 @@ def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
   )
 
 
-def rotary(x: jax.Array, angles: np.ndarray | jax.Array) -> jax.Array:
-  """Turns pairs of features of queries or keys by their positions.
-
-  Args:
-    x: [B, H, L, D/H]; feature i is paired with i + pairs, as in GPT-NeoX.
-    angles: [L, pairs]; features past 2 * pairs are left alone.
-  """
-  width, pairs = x.shape[-1], angles.shape[-1]
-  library = np if isinstance(angles, np.ndarray) else jnp
-  rest = [(0, 0), (0, width - 2 * pairs)]
-  cos = library.tile(library.cos(angles), 2)
-  cos = library.pad(cos, rest, constant_values=1)
-  sin = library.pad(library.tile(library.sin(angles), 2), rest)
-  # A signed permutation brings each feature its partner. As slices and a
-  # concatenation it would become a branch per element in XLA's CPU loops.
-  turn = np.zeros((width, width))
-  i = np.arange(pairs)
-  turn[i + pairs, i], turn[i, i + pairs] = -1, 1
-  cos, sin, turn = (jnp.asarray(t, x.dtype) for t in (cos, sin, turn))
-  partner = jnp.matmul(x, turn, precision=jax.lax.Precision.HIGHEST)
-  return x * cos + partner * sin
-
-
 def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
   """What a learned bias by relative place adds to the scores (2103.14030).
 
@@ -134,14 +103,7 @@ def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
   across = (there - here) % W
   across = np.where(here == 0, W + 1, np.where(there == 0, W, across))
   across[0, 0] = W + 2
-  # Spread over pairs of rows and of columns by products with 0-1 matrices:
-  # gathers have a slow gradient on XLA's CPU.
-  bias = jnp.einsum(
-    'hdc,dij,ckl->hikjl', table, np.eye(2 * R - 1, dtype=table.dtype)[:, down],
-    np.eye(W + 3, dtype=table.dtype)[:, across],
-    precision=jax.lax.Precision.HIGHEST,
-  )  # fmt: skip
-  return bias.reshape(-1, R * row, R * row)[:, :length, :length]
+  return kernels.look_up(table, down, across)[:, :length, :length]
 
 
 def attend(
@@ -175,75 +137,7 @@ def attend(
     return jnp.swapaxes(out, 1, 2)
   if k.shape[1] < q.shape[1]:
     k, v = (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
-  return _attend(q, k, v, bias, causal)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _attend(q, k, v, bias, causal):
-  return _attend_forward(q, k, v, bias, causal)[0]
-
-
-def _blocks(length: int, causal: bool) -> list[tuple[int, int]]:
-  """Start and end of each block of queries; it sees the keys to its end."""
-  count = max(1, round(length / QUERY_BLOCK)) if causal else 1
-  edges = [length * i // count for i in range(count + 1)]
-  return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def _attend_forward(q, k, v, bias, causal):
-  L, width = q.shape[-2:]
-  q = q * width**-0.5
-  outs, exps, inverses = [], [], []
-  for a, b in _blocks(L, causal):
-    scores = jnp.einsum(
-      'bhqd,bhkd->bhqk', q[:, :, a:b], k[:, :, :b],
-      preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
-    )  # fmt: skip
-    if bias is not None:
-      scores = scores + bias[:, a:b, :b]
-    if causal:
-      seen = np.arange(b) <= np.arange(a, b)[:, None]
-      scores = jnp.where(seen, scores, _MASKED)
-    exp = jnp.exp(scores - scores.max(-1, keepdims=True))
-    inverse = 1 / exp.sum(-1, keepdims=True)
-    exp = exp.astype(v.dtype)
-    out = jnp.einsum('bhqk,bhkd->bhqd', exp, v[:, :, :b])
-    outs.append(out * inverse.astype(v.dtype))
-    exps.append(exp)
-    inverses.append(inverse.astype(v.dtype))
-  out = jnp.concatenate(outs, 2)
-  saved = (q, k, v, bias, out, exps, jnp.concatenate(inverses, 2))
-  return out, saved
-
-
-def _attend_backward(causal, saved, grad):
-  q, k, v, bias, out, exps, inverse = saved
-  L, width = q.shape[-2:]
-  grad = grad * inverse
-  delta = (grad * out).sum(-1, keepdims=True)
-  grad_t, q_t = jnp.swapaxes(grad, 2, 3), jnp.swapaxes(q, 2, 3)
-  dqs, dk_t, dv_t = [], None, None
-  dbias = None if bias is None else jnp.zeros_like(bias)
-  # The last block sees every key, so it starts the sums over blocks.
-  for (a, b), exp in reversed(list(zip(_blocks(L, causal), exps, strict=True))):
-    dexp = jnp.einsum('bhqd,bhkd->bhqk', grad[:, :, a:b], v[:, :, :b])
-    dscores = exp * (dexp - delta[:, :, a:b])
-    if bias is not None:
-      # The sum over the batch as a product: XLA on CPU is slow at sums over
-      # the first axis.
-      rows = dscores.astype(bias.dtype).reshape(len(dscores), -1)
-      over_batch = jnp.ones((1, len(dscores)), bias.dtype) @ rows
-      dbias = dbias.at[:, a:b, :b].set(over_batch.reshape(dscores.shape[1:]))
-    dqs.insert(0, jnp.einsum('bhqk,bhkd->bhqd', dscores, k[:, :, :b]))
-    dv = jnp.einsum('bhdq,bhqk->bhdk', grad_t[..., a:b], exp)
-    dk = jnp.einsum('bhdq,bhqk->bhdk', q_t[..., a:b], dscores)
-    dv_t = dv if dv_t is None else dv_t.at[..., :b].add(dv)
-    dk_t = dk if dk_t is None else dk_t.at[..., :b].add(dk)
-  dq = jnp.concatenate(dqs, 2) * width**-0.5
-  return dq, jnp.swapaxes(dk_t, 2, 3), jnp.swapaxes(dv_t, 2, 3), dbias
-
-
-_attend.defvjp(_attend_forward, _attend_backward)
+  return kernels.attend(q, k, v, bias, causal)
 
 
 @flax.struct.dataclass
@@ -293,7 +187,7 @@ def attend_cached(
   at = cache.position
   if angles is not None:
     here = jax.lax.dynamic_slice_in_dim(jnp.asarray(angles, jnp.float32), at, n)
-    q, k = rotary(q, here), rotary(k, here)
+    q, k = kernels.rotary(q, here), kernels.rotary(k, here)
   keys = jax.lax.dynamic_update_slice_in_dim(cache.keys, k, at, 2)
   values = jax.lax.dynamic_update_slice_in_dim(cache.values, v, at, 2)
   # The queries of a group one after another, as if they were more tokens.
@@ -305,52 +199,7 @@ def attend_cached(
   if bias is not None:
     scores = scores + jax.lax.dynamic_slice_in_dim(bias, at, n, 1)
   seen = jnp.arange(length) <= at + jnp.arange(n)[:, None]
-  weights = jax.nn.softmax(jnp.where(seen, scores, _MASKED)).astype(v.dtype)
+  weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf)).astype(v.dtype)
   weights = weights.reshape(B, G, -1, length)
   out = jnp.einsum('bgqk,bgkd->bgqd', weights, values).reshape(B, H, n, width)
   return out, Cache(keys, values, at + n)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def split_heads(
-  qkv: jax.Array, batch_size: int, num_heads: int, num_kv_heads: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """[B * L, (H + 2·G)·D/H] to queries, keys and values.
-
-  Args:
-    qkv: the features of all heads of queries, then of keys, then of values.
-    batch_size: B.
-    num_heads: H.
-    num_kv_heads: G.
-
-  Returns:
-    [B, H, L, D/H], [B, G, L, D/H] and the same.
-  """
-  rows, width = qkv.shape
-  length, heads = rows // batch_size, num_heads + 2 * num_kv_heads
-  head = width // heads
-  if num_kv_heads == num_heads:
-    # To the last bit as the results were measured.
-    x = qkv.reshape(batch_size, length, 3, num_heads, head)
-    q, k, v = jnp.transpose(x, (2, 0, 3, 1, 4))
-    return q, k, v
-  x = jnp.swapaxes(qkv.reshape(batch_size, length, heads, head), 1, 2)
-  q, k, v = jnp.split(x, (num_heads, num_heads + num_kv_heads), axis=1)
-  return q, k, v
-
-
-def _split_forward(qkv, *shape):
-  return split_heads(qkv, *shape), None
-
-
-def _split_backward(batch_size, num_heads, num_kv_heads, saved, grads):
-  del batch_size, num_heads, num_kv_heads, saved
-  grads = [
-    jnp.swapaxes(g, 1, 2).reshape(-1, g.shape[1] * g.shape[3]) for g in grads
-  ]
-  # Keeps XLA on CPU from fusing three transposes into one slow gather.
-  grads = jax.lax.optimization_barrier(grads)
-  return (jnp.concatenate(grads, 1),)
-
-
-split_heads.defvjp(_split_forward, _split_backward)

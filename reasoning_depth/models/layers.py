@@ -1,13 +1,10 @@
 """Parts of a transformer: norms, dense layer, MLPs, block.
 
-Tokens are flattened to rows [B * L, D] around every matrix product, and the
-gradients of norm, GELU and dense layer are written by hand, in the form that
-XLA on CPU runs fastest; `python -m reasoning_depth.bench train_step` times it.
+Around every matrix product tokens are flattened to rows [B * L, D], which is
+what `kernels` takes.
 """
 
 import dataclasses
-import functools
-import math
 from typing import Any, TypeVar
 
 import flax.linen as nn
@@ -15,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import attention, hooks
+from reasoning_depth.models import attention, hooks, kernels
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
 PLAIN_POSITIONS = ('learned', 'none')
@@ -203,76 +200,6 @@ def scan_unroll(asked: int, length: int) -> int:
   return length if jax.default_backend() == 'cpu' else 1
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def layer_norm(
-  x: jax.Array,
-  scale: jax.Array,
-  bias: jax.Array,
-  epsilon: float = NORM_EPSILON,
-) -> jax.Array:
-  """Layer norm over the last axis of x [N, D]; statistics in float32."""
-  return _norm_forward(x, scale, bias, epsilon)[0]
-
-
-def _norm_forward(x, scale, bias, epsilon):
-  wide = x.astype(scale.dtype)
-  mean = wide.mean(-1, keepdims=True)
-  centred = wide - mean
-  variance = jnp.square(centred).mean(-1, keepdims=True)
-  inverse = jax.lax.rsqrt(variance + epsilon)
-  y = (centred * inverse * scale + bias).astype(x.dtype)
-  return y, (x, mean, inverse, scale)
-
-
-def _norm_backward(epsilon, saved, grad):
-  del epsilon
-  x, mean, inverse, scale = saved
-  normal = (x.astype(scale.dtype) - mean) * inverse
-  grad = grad.astype(scale.dtype)
-  dnormal = grad * scale
-  along = (dnormal * normal).mean(-1, keepdims=True)
-  dx = inverse * (dnormal - dnormal.mean(-1, keepdims=True) - normal * along)
-  return dx.astype(x.dtype), (grad * normal).sum(0), grad.sum(0)
-
-
-layer_norm.defvjp(_norm_forward, _norm_backward)
-
-
-@jax.custom_vjp
-def gelu(x: jax.Array) -> jax.Array:
-  """Exact GELU, x·Φ(x), by erf, which XLA on CPU runs faster than erfc."""
-  return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
-
-
-def _gelu_backward(x, grad):
-  cdf = 0.5 * (1 + jax.lax.erf(x * math.sqrt(0.5)))
-  pdf = math.sqrt(0.5 / math.pi) * jnp.exp(-0.5 * x * x)
-  return (grad * (cdf + x * pdf),)
-
-
-gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
-
-
-@jax.custom_vjp
-def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """[N, D] @ [D, E]."""
-  return x @ kernel
-
-
-def _matmul_backward(saved, grad):
-  x, kernel = saved
-  if kernel.shape[0] > kernel.shape[1]:
-    # The narrow side first: faster in XLA's CPU products.
-    dkernel = jnp.einsum('nm,nk->mk', grad, x)
-    dkernel = jax.lax.optimization_barrier(dkernel).T
-  else:
-    dkernel = jnp.einsum('nk,nm->km', x, grad)
-  return grad @ kernel.T, dkernel
-
-
-matmul.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _matmul_backward)
-
-
 class Norm(nn.Module):
   """Layer norm with float32 parameters.
 
@@ -287,7 +214,7 @@ class Norm(nn.Module):
     """[N, D] to [N, D] in the dtype of x."""
     scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
     bias = self.param('bias', nn.initializers.zeros, x.shape[-1:])
-    return layer_norm(x, scale, bias, self.epsilon)
+    return kernels.layer_norm(x, scale, bias, self.epsilon)
 
 
 class RMSNorm(nn.Module):
@@ -334,7 +261,7 @@ class Dense(nn.Module):
     if self.zero:
       init = nn.initializers.zeros
     kernel = self.param('kernel', init, shape)
-    y = matmul(x, kernel.astype(x.dtype))
+    y = kernels.matmul(x, kernel.astype(x.dtype))
     if self.use_bias:
       bias = self.param('bias', nn.initializers.zeros, (self.width,))
       y = (y + bias).astype(x.dtype)
@@ -399,7 +326,7 @@ class Block(nn.Module):
     c = self.config
     head, groups = c.width // c.num_heads, c.num_kv_heads or c.num_heads
     qkv = Dense(c.width + 2 * groups * head, use_bias=c.bias, name='qkv')(x)
-    q, k, v = attention.split_heads(qkv, batch_size, c.num_heads, groups)
+    q, k, v = kernels.split_heads(qkv, batch_size, c.num_heads, groups)
     pairs = int(head * c.rotary_fraction) // 2
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
@@ -416,7 +343,7 @@ class Block(nn.Module):
       mixed, cache = attention.attend_cached(q, k, v, angles, bias, cache)
     else:
       if angles is not None:
-        q, k = (attention.rotary(t, angles) for t in (q, k))
+        q, k = (kernels.rotary(t, angles) for t in (q, k))
       mixed = attention.attend(q, k, v, self.causal, c.attention, bias)
     mixed = jnp.swapaxes(mixed, 1, 2).reshape(-1, c.width)
     return self._out('attention_out', c.width, mixed), cache
@@ -436,7 +363,7 @@ class Block(nn.Module):
 
   def _hidden(self, name, width, x):
     if self.config.mlp == 'gelu':
-      return gelu(Dense(width, self.config.bias, name=name)(x))
+      return kernels.gelu(Dense(width, self.config.bias, name=name)(x))
     gate, value = jnp.split(
       Dense(2 * width, use_bias=False, name=name)(x), 2, axis=-1
     )

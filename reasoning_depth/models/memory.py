@@ -10,9 +10,9 @@ import dataclasses
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from reasoning_depth import settings
+from reasoning_depth.models import kernels
 
 FEATURES = ('normalised', 'plain')
 EPSILON = 1e-5
@@ -93,43 +93,13 @@ def init(
   )
 
 
-def dpfp(x: jax.Array, nu: int) -> jax.Array:
-  """Deterministic parameter-free projection (2102.11174, eq. 38).
-
-  Args:
-    x: [..., d].
-    nu: number of rolled copies.
-
-  Returns:
-    [..., 2·ν·d], non-negative.
-  """
-  # Copies and rolls as products with 0-1 matrices, exact: as concatenations
-  # they would become a branch per element in XLA's CPU loops.
-  d = x.shape[-1]
-  eye = np.eye(2 * d)
-  signs = np.concatenate([eye[:d, :d], -eye[:d, :d]], axis=1)
-  rolls = [np.roll(eye, j, axis=1) for j in range(1, nu + 1)]
-  u = jax.nn.relu(_select(x, signs))
-  return _select(u, np.tile(eye, nu)) * _select(u, np.concatenate(rolls, 1))
-
-
-def _select(x: jax.Array, matrix: np.ndarray) -> jax.Array:
-  matrix = jnp.asarray(matrix, x.dtype)
-  return jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
-
-
 def features(config: MemoryConfig, x: jax.Array) -> jax.Array:
   """Splits heads and maps keys or queries [B, L, d_mem] to [B, H, L, F]."""
   B, L, _ = x.shape
   x = _at_least_float32(x.reshape(B, L, config.num_heads, -1))
-  phi = jnp.moveaxis(dpfp(x, config.nu), 2, 1)
+  phi = jnp.moveaxis(kernels.dpfp(x, config.nu), 2, 1)
   if config.features == 'normalised':
-    # As a product: XLA's CPU sums over the last axis of many layers' features
-    # at once are slow.
-    square = jnp.einsum(
-      'bhlf,bhlf->bhl', phi, phi, precision=jax.lax.Precision.HIGHEST
-    )
-    phi = phi * jax.lax.rsqrt(jnp.maximum(square, 1e-24))[..., None]
+    phi = kernels.unit_length(phi)
   return phi
 
 

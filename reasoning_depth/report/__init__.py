@@ -24,7 +24,7 @@ def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
     The paths written.
 
   Raises:
-    ValueError: in one line that names the file; see `runs.load`.
+    UsageError: in one line that names the file; see `runs.load`.
   """
   return draw(runs.load(run_folder))
 
@@ -49,7 +49,7 @@ def summary(run_folder: str | pathlib.Path, evaluation: str = '') -> str:
     evaluation: name of the evaluation to show; by default `Run.evaluation`.
 
   Raises:
-    ValueError: in one line that names the file; see `runs.load`.
+    UsageError: in one line that names the file; see `runs.load`.
   """
   run = runs.load(run_folder)
   if evaluation:

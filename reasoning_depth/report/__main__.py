@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import rich.console
 
-from reasoning_depth import report
+from reasoning_depth import errors, report
 from reasoning_depth.report import lines, plots, records, runs, tables
 
 _BAD_INPUT = 2
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     _report(folders, flags.out)
     if flags.record:
       print(records.write(folders, flags.record), file=sys.stderr)
-  except (ValueError, OSError) as error:
+  except (errors.UsageError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return _BAD_INPUT
   return 0

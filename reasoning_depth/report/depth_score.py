@@ -38,7 +38,7 @@ def depth(all_runs: Sequence[runs.Run]) -> Depth:
   """Collects the exact match of runs at look-ahead 1 to 4.
 
   Raises:
-    ValueError: for a run without an evaluation by look-ahead.
+    UsageError: for a run without an evaluation by look-ahead.
   """
   found = {k: [] for k in LOOK_AHEADS}
   for run in all_runs:

@@ -32,7 +32,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
   """Draws every analysis of depth of a run; returns the paths.
 
   Raises:
-    ValueError: in one line that names the file, where a field is missing.
+    UsageError: in one line that names the file, where a field is missing.
   """
   paths = []
   title = f'{run.model} · {run.task} · seed {run.seed}'

@@ -74,7 +74,7 @@ def join(all_runs: Sequence[runs.Run]) -> list[Line]:
   """Joins runs into lines; a run without an evaluation adds nothing.
 
   Raises:
-    ValueError: naming both folders, where two runs have the same setting, seed
+    UsageError: naming both folders, where two runs have the same setting, seed
       and look-ahead (they would count as two seeds).
   """
   scored = [run for run in all_runs if run.evaluation is not None]

@@ -16,7 +16,7 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
     path: the file to write.
 
   Raises:
-    ValueError: naming a folder that is no run folder or has no evaluation.
+    UsageError: naming a folder that is no run folder or has no evaluation.
   """
   entries = []
   for folder in folders:

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from reasoning_depth import errors
+
 THRESHOLDS = (0.5, 0.9)  # of exact match; passing one ends a phase of training
 _GROUP_METRIC = 'exact_match_'  # followed by the group's name or number
 
@@ -205,7 +207,7 @@ def refuse(where: Any, what: str) -> NoReturn:
     where: the file, and the place in it; or the folder.
     what: is wrong.
   """
-  raise ValueError(f'{where}: {what}')
+  raise errors.UsageError(f'{where}: {what}')
 
 
 def require(value: dict[str, Any], names: Iterable[str], where: Any) -> None:
@@ -219,7 +221,7 @@ def load(folder: str | pathlib.Path) -> Run:
   """Reads a run folder.
 
   Raises:
-    ValueError: in one line that names the file, for a folder that is no run
+    UsageError: in one line that names the file, for a folder that is no run
       folder, a file that is cut off, or a field that is missing.
   """
   folder = pathlib.Path(folder)

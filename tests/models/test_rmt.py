@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import layers, rmt, transformer, windows
+from reasoning_depth.models import kernels, layers, rmt, transformer, windows
 
 B, SEGMENT, M, V = 2, 4, 3, 7
 BACKBONE = layers.TransformerConfig(
@@ -37,8 +37,8 @@ def test_scan_over_segments_is_a_loop():
         {'params': params['segment']['stack']}, x
       )
       norm = params['segment']['norm']
-      x = layers.layer_norm(
-        x.reshape(-1, BACKBONE.width), norm['scale'], norm['bias']
+      x = kernels.layer_norm(
+        x.reshape(-1, BACKBONE.width), norm['scale'], norm['bias'], 1e-5
       ).reshape(x.shape)
       memory = x[:, -M:]
       parts.append(x[:, M:-M] @ params['read_out']['logits']['kernel'])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import attention, layers, transformer
+from reasoning_depth.models import attention, kernels, layers, transformer
 
 B, L, V = 2, 12, 7
 SMALL = layers.TransformerConfig(
@@ -37,49 +37,6 @@ def loss_and_gradient(model, variables):
   return jax.value_and_grad(loss)(variables)
 
 
-def attention_by_hand(q, k, v, causal, bias):
-  out = np.zeros_like(q)
-  for b, h, i in np.ndindex(q.shape[:3]):
-    last = i + 1 if causal else q.shape[2]
-    scores = q[b, h, i] @ k[b, h, :last].T / np.sqrt(q.shape[-1])
-    scores = scores + bias[h, i, :last]
-    weights = np.exp(scores - scores.max())
-    out[b, h, i] = weights / weights.sum() @ v[b, h, :last]
-  return out
-
-
-@pytest.mark.parametrize('causal', [True, False])
-@pytest.mark.parametrize('query_block', [5, 77])
-def test_attention_agrees_with_the_formula(causal, query_block, monkeypatch):
-  monkeypatch.setattr(attention, 'QUERY_BLOCK', query_block)
-  rng = np.random.default_rng(0)
-  q, k, v, w = rng.normal(size=(4, B, 2, L, 4)) * 3
-  bias = rng.normal(size=(2, L, L)) * 3
-  for b in (bias, None):
-    ours = attention.attend(*map(jnp.asarray, (q, k, v)), causal, 'xla', b)
-    theirs = attention_by_hand(q, k, v, causal, 0 * bias if b is None else b)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-
-  def value(q, k, v, bias, attend):
-    return jnp.sum(w * jnp.swapaxes(attend(q, k, v, bias), 1, 2))
-
-  def mine(q, k, v, bias):
-    heads = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
-    return jnp.swapaxes(attention.attend(*heads, causal, 'xla', bias), 1, 2)
-
-  def jaxs(q, k, v, bias):
-    return jax.nn.dot_product_attention(q, k, v, bias[None], is_causal=causal)
-
-  grad = jax.grad(value, (0, 1, 2, 3))
-  args = [jnp.asarray(x, jnp.float32).swapaxes(1, 2) for x in (q, k, v)]
-  args.append(jnp.asarray(bias, jnp.float32))
-  chex.assert_trees_all_close(
-    jax.jit(lambda: grad(*args, mine))(),
-    jax.jit(lambda: grad(*args, jaxs))(),
-    atol=1e-4,
-  )
-
-
 def test_relative_bias_is_a_look_up_by_distance():
   row, length = 4, 10  # three rows, the last one cut off
   table = jax.random.normal(jax.random.key(0), (2, 5, row + 2))
@@ -92,27 +49,6 @@ def test_relative_bias_is_a_look_up_by_distance():
       column = row - 1 + (1 if other else 2) if not across else row - 1
     entry = table[:, other_row - down + 2, column]
     np.testing.assert_allclose(ours[:, i, j], entry, atol=1e-6)
-
-
-@pytest.mark.parametrize('groups', [4, 2, 1])
-def test_split_heads_and_its_gradient(groups):
-  heads, head = 4, 2
-  shape = (B, L, heads + 2 * groups, head)
-  qkv = jax.random.normal(jax.random.key(0), (B * L, shape[2] * head))
-  by_hand = np.asarray(qkv).reshape(shape).transpose(0, 2, 1, 3)
-  by_hand = np.split(by_hand, [heads, heads + groups], axis=1)
-  ours = attention.split_heads(qkv, B, heads, groups)
-  chex.assert_trees_all_equal(list(ours), by_hand)
-  w = [
-    jax.random.normal(jax.random.key(i), x.shape) for i, x in enumerate(ours)
-  ]
-
-  def dot(x):
-    parts = attention.split_heads(x, B, heads, groups)
-    return sum(map(jnp.vdot, parts, w))
-
-  expected = np.concatenate(w, 1).transpose(0, 2, 1, 3).reshape(qkv.shape)
-  np.testing.assert_allclose(jax.grad(dot)(qkv), expected, atol=1e-6)
 
 
 def test_a_group_of_queries_sees_one_head_of_keys():
@@ -176,43 +112,10 @@ def test_the_norm_epsilon_is_used():
       np.testing.assert_allclose(y, x / np.sqrt(1e-6 + epsilon), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-  'ours,theirs',
-  [
-    (
-      layers.layer_norm,
-      lambda x, s, b: jax.nn.standardize(x, epsilon=1e-5) * s + b,
-    ),
-    (
-      lambda x, s, b: layers.gelu(x) * s,
-      lambda x, s, b: jax.nn.gelu(x, approximate=False) * s,
-    ),
-    (
-      lambda x, s, b: layers.matmul(x, jnp.outer(s, b)),
-      lambda x, s, b: x @ jnp.outer(s, b),
-    ),
-    (
-      lambda x, s, b: layers.matmul(x, jnp.outer(s, b[:3])),
-      lambda x, s, b: x @ jnp.outer(s, b[:3]),
-    ),
-  ],
-)
-def test_gradients_by_hand_agree_with_automatic_ones(ours, theirs):
-  args = tuple(
-    jax.random.normal(jax.random.key(i), shape)
-    for i, shape in enumerate([(6, 8), (8,), (8,)])
-  )
-  loss = [
-    jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), (0, 1, 2))
-    for f in (ours, theirs)
-  ]
-  chex.assert_trees_all_close(loss[0](*args), loss[1](*args), atol=1e-5)
-
-
 def test_rotary_scores_depend_on_the_distance_alone():
   q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 16))
   angles = attention.sequence_angles(L, 4)
-  q, k = (attention.rotary(jnp.tile(x, (1, 1, L, 1)), angles) for x in (q, k))
+  q, k = (kernels.rotary(jnp.tile(x, (1, 1, L, 1)), angles) for x in (q, k))
   scores = jnp.einsum('bhld,bhmd->lm', q, k)
   for distance in range(L):
     diagonal = jnp.diagonal(scores, -distance)
@@ -225,8 +128,7 @@ def test_lattice_scores_depend_on_rows_and_columns_apart():
   q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 16))
   angles = attention.lattice_angles(rows * (W + 1), 8, W + 1)
   q, k = (
-    attention.rotary(jnp.tile(x, (1, 1, len(angles), 1)), angles)
-    for x in (q, k)
+    kernels.rotary(jnp.tile(x, (1, 1, len(angles), 1)), angles) for x in (q, k)
   )
   scores = jnp.einsum('bhld,bhmd->lm', q, k)
   scores = scores.reshape(rows, W + 1, rows, W + 1)[:, 1:, :, 1:]
@@ -235,13 +137,6 @@ def test_lattice_scores_depend_on_rows_and_columns_apart():
   np.testing.assert_allclose(scores, around, atol=1e-4)
   np.testing.assert_allclose(scores[1:, :, 1:], scores[:-1, :, :-1], atol=1e-4)
   assert jnp.abs(scores[0, 0, 0] - scores[0, 0, 1]).max() > 1e-3
-
-
-def test_rotary_leaves_the_rest_of_a_head_alone():
-  x = jax.random.normal(jax.random.key(0), (1, 1, L, 16))
-  turned = attention.rotary(x, attention.sequence_angles(L, 2))
-  np.testing.assert_array_equal(turned[..., 4:], x[..., 4:])
-  assert not np.allclose(turned[:, :, 1:, :4], x[:, :, 1:, :4])
 
 
 @pytest.mark.parametrize('parallel', [True, False])

@@ -47,13 +47,13 @@ def check(config: ml_collections.ConfigDict) -> None:
   last = _value(config, len(c.stages) - 1)
   if last != fields[c.field]:
     raise ValueError(
-      f'config.train.curriculum.stages={c["values"]}: the last stage must be '
+      f'config.train.curriculum.stages={c.stages}: the last stage must be '
       f'the task, config.task.{c.field}={fields[c.field]}'
     )
   if c.batch_multipliers and len(c.batch_multipliers) != len(c.stages):
     raise ValueError(
       f'config.train.curriculum.batch_multipliers={c.batch_multipliers}: one '
-      f'for each of {len(c["values"])} stages, or ()'
+      f'for each of {len(c.stages)} stages, or ()'
     )
   stages = [
     experiment.build(_config_at(config, index))

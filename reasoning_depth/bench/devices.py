@@ -30,8 +30,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def main(args: list[str]) -> None:
-  """`python -m reasoning_depth.bench scaling`."""
-  parser = argparse.ArgumentParser('scaling')
+  """`python -m reasoning_depth.bench devices`."""
+  parser = argparse.ArgumentParser('devices')
   parser.add_argument('--devices', type=int, nargs='+',
                       default=[1, 4, 16, 64, 256])  # fmt: skip
   parser.add_argument('--batch', type=int, default=32, help='a device')
@@ -44,7 +44,7 @@ def main(args: list[str]) -> None:
     # The number of simulated devices must be known before JAX starts.
     flag = f'--xla_force_host_platform_device_count={max(a.devices)}'
     environment = {**os.environ, 'XLA_FLAGS': flag, 'JAX_PLATFORMS': 'cpu'}
-    command = [sys.executable, '-m', 'reasoning_depth.bench', 'scaling', *args]
+    command = [sys.executable, '-m', 'reasoning_depth.bench', 'devices', *args]
     sys.exit(subprocess.run(command, env=environment).returncode)
   rows = [
     measure(a, count, parameters)
@@ -53,7 +53,7 @@ def main(args: list[str]) -> None:
     if count > 1 or parameters == 'replicated'
   ]
   setting = {k: v for k, v in vars(a).items() if k != 'out'}
-  output.report('scaling', {'setting': setting, 'rows': rows}, a.out)
+  output.report('devices', {'setting': setting, 'rows': rows}, a.out)
   print(table(rows))
 
 

@@ -46,7 +46,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   last = _value(config, len(c.stages) - 1)
   if last != fields[c.field]:
     raise errors.UsageError(
-      f'config.train.curriculum.stages={c["values"]}: the last stage must be '
+      f'config.train.curriculum.stages={c.stages}: the last stage must be '
       f'the task, config.task.{c.field}={fields[c.field]}'
     )
   if c.batch_multipliers and len(c.batch_multipliers) != len(c.stages):

@@ -102,8 +102,10 @@ class AssociativeLayer(nn.Module):
 class MemoryStack(nn.Module):
   """All layers over one segment.
 
-  With halting of kind 'model', the stack repeats over the memory as it was
-  before the segment; only the last repetition's writes stay.
+  With halting of kind 'model', each repetition of the stack reads the memory as
+  it was before the segment. A sample keeps the writes of one repetition: the
+  last before which some of its own positions, memory tokens included, had not
+  halted. So the memory that it carries on does not depend on its batch.
 
   Attributes:
     config: shape of the stack of blocks.

@@ -251,6 +251,7 @@ def halting() -> ml_collections.ConfigDict:
   m.threshold = 0.9  # sum of halting probabilities at which a position halts
   m.bias = 1.0  # of the halting unit at the start
   m.cost = 3e-4  # τ, of the ponder cost in the loss
+  m.cost_over = 'tokens'  # or all: averaged over memory tokens too
   m.prior = 0.3  # of ponder, probability of halting at a step
   return m
 

@@ -202,7 +202,7 @@ class Segment(nn.Module):
       self.config, self.memory, self.causal, self.adaptive, self.num_steps,
       name='stack',
     )(x, states)  # fmt: skip
-    usage = usage.replace(steps=usage.steps[:, :L], cost=usage.cost[:, :L])
+    usage = halting.of_tokens(self.adaptive, usage, slice(L))
     return states, (x[:, :L], usage)
 
 

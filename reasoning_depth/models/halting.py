@@ -36,6 +36,7 @@ from reasoning_depth.models import windows
 
 KINDS = ('none', 'layer', 'model')
 RULES = ('act', 'universal', 'ponder', 'fixed')
+COST_OVER = ('tokens', 'all')
 _TINY = 1e-9  # keeps logarithms finite
 
 
@@ -51,6 +52,10 @@ class Halting:
       of having halted.
     bias: of the halting unit at the start; sigmoid(1) is 0.73.
     cost: weight of the ponder cost in the loss.
+    cost_over: positions that the ponder cost is averaged over: 'tokens', those
+      of the sequence, or 'all' positions of all segments, memory tokens and
+      tokens that overlapping segments read again included, as ARMT's public
+      code does. The same for models without segments.
     prior: of 'ponder', the geometric prior's probability of halting.
   """
 
@@ -60,12 +65,14 @@ class Halting:
   threshold: float = 0.9
   bias: float = 1.0
   cost: float = 3e-4
+  cost_over: str = 'tokens'
   prior: float = 0.3
 
   def __post_init__(self):
     for field, value, allowed in (
       ('kind', self.kind, KINDS),
       ('rule', self.rule, RULES),
+      ('cost_over', self.cost_over, COST_OVER),
     ):
       if value not in allowed:
         raise ValueError(
@@ -190,7 +197,8 @@ class Usage:
 
   Attributes:
     steps: float32 [B, L], `Progress.steps` of each token.
-    cost: float32 [B, L], ponder cost before its weight.
+    cost: float32, ponder cost before its weight, of the positions that it is
+      averaged over: [B, L], or more where `Halting.cost_over` is 'all'.
     executed: float32 scalar, repetitions that the device has run; those that
       no position of the batch needs are skipped.
   """
@@ -214,13 +222,29 @@ def average(usage: Usage) -> Usage:
   )
 
 
-def joined(usage: Usage, stride: int) -> Usage:
-  """Usage [S, B, segment] of segments as that of the sequence."""
-  return Usage(
-    windows.join(usage.steps, stride),
-    windows.join(usage.cost, stride),
-    usage.executed.mean(),
-  )
+def of_tokens(config: Halting, usage: Usage, tokens: slice) -> Usage:
+  """Usage of a segment's tokens, from that of all its positions.
+
+  Args:
+    config: says whether the cost of memory tokens is kept.
+    usage: of tokens and memory tokens, along the last axis.
+    tokens: positions of the tokens.
+  """
+  cost = usage.cost
+  if config.cost_over == 'tokens':
+    cost = cost[..., tokens]
+  return usage.replace(steps=usage.steps[..., tokens], cost=cost)
+
+
+def joined(config: Halting, usage: Usage, stride: int) -> Usage:
+  """Usage [S, B, segment] of segments as that of the sequence.
+
+  The cost of all positions stays [S, B, segment and memory tokens].
+  """
+  cost = usage.cost
+  if config.cost_over == 'tokens':
+    cost = windows.join(cost, stride)
+  return Usage(windows.join(usage.steps, stride), cost, usage.executed.mean())
 
 
 class Adaptive(nn.Module):

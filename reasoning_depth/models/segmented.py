@@ -84,9 +84,8 @@ class SegmentModel(nn.Module, kw_only=True):
     _, _, logits, usage = self._run(
       parts, None, lambda x: windows.join(x, self.stride), depth
     )
-    return transformer.output(
-      logits, self.adaptive, halting.joined(usage, self.stride)
-    )
+    usage = halting.joined(self.adaptive, usage, self.stride)
+    return transformer.output(logits, self.adaptive, usage)
 
   def read_segments(
     self, parts: jax.Array, memory: Any, position: jax.Array | None

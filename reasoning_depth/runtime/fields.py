@@ -287,6 +287,7 @@ HALTING = _group(
   threshold=_number(0, 1, above=True),
   bias=_number(-20, 20),
   cost=_number(0),
+  cost_over=_word(),
   prior=_number(0, 1, above=True),
 )
 ROTARY = _group(

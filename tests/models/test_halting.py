@@ -4,6 +4,7 @@ tests/data/act_reference.npz holds halting weights, inputs, outputs and
 gradients of the public ARMT code's adaptive computation (PyTorch, float32).
 """
 
+import dataclasses
 import functools
 import pathlib
 
@@ -226,7 +227,7 @@ def test_steps_that_nobody_needs_are_not_run(kind):
 
 @pytest.mark.parametrize(
   'field', [{'kind': 'block'}, {'rule': 'art'}, {'max_steps': 0},
-            {'threshold': 0.0}, {'prior': 1.5}],
+            {'threshold': 0.0}, {'prior': 1.5}, {'cost_over': 'some'}],
 )  # fmt: skip
 def test_bad_fields_are_named(field):
   name, value = next(iter(field.items()))
@@ -382,3 +383,10 @@ def test_output_and_memory_do_not_depend_on_the_batch(
       scale = 1 + jnp.abs(theirs).max()
       np.testing.assert_allclose(ours[b] / scale, theirs[b] / scale, atol=1e-5)
   assert min(runs) < max(runs), 'no sample waits for another one'
+
+
+def test_without_memory_tokens_both_averages_of_the_cost_are_the_same():
+  config = halting.Halting('layer', 'act', 3, cost=1.0)
+  tokens, _ = outputs(config)
+  every, _ = outputs(dataclasses.replace(config, cost_over='all'))
+  assert tokens.penalty == every.penalty > 0

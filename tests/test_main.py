@@ -13,7 +13,8 @@ import pytest
 from hypothesis import strategies as st
 
 import main
-from reasoning_depth.runtime import configuration
+from reasoning_depth import settings
+from reasoning_depth.runtime import configuration, lock
 from reasoning_depth.training import config as whole
 from reasoning_depth.training import experiment, pretrained, resume
 
@@ -116,7 +117,10 @@ def _looks_inside(folder, capsys):
     (['--config=configs/armt.py:smke'], "did you mean 'smoke'"),
     ([SMOKE, '--config.train.num_step=3'], "did you mean 'train.num_steps'"),
     ([SMOKE, '--config.task.width=3'], 'config.task.width=3'),
-    ([SMOKE, '--config.task.look_ahead=0'], 'config.task.look_ahead=0'),
+    (
+      [SMOKE, '--config.task.look_ahead=0'],
+      'config.task.look_ahead=(0,): must be',
+    ),
     ([SMOKE, '--mode=trian'], 'mode'),
     ([SMOKE, '--wrokdir=x'], 'workdir'),
     ([SMOKE, 'train'], 'train: not a flag'),
@@ -124,8 +128,14 @@ def _looks_inside(folder, capsys):
     ([SMOKE, '--config.model.dtype'], 'model.dtype: a value is missing'),
     ([SMOKE, '--config.'], 'a value is missing'),
     ([SMOKE, '--config.=1'], 'config.: no such field'),
-    ([SMOKE, '--config.model.name=armt'], 'memory.num_tokens: is missing'),
-    ([SMOKE, '--config.task.name=groups'], 'config.task.group: is missing'),
+    (
+      [SMOKE, '--config.model.name=armt'],
+      'memory.segment_states: is missing of config.model.name=armt',
+    ),
+    (
+      [SMOKE, '--config.task.name=groups'],
+      'config.task.layout: no such field of config.task.name=gr',
+    ),
     ([SMOKE, '--config.train.learning_rate=1e999'], 'learning_rate=inf: must'),
     ([SMOKE, '--config.train.learning_rate=nan'], 'learning_rate=nan: must'),
     ([SMOKE, f'--config.seed={2**31}'], 'must be at most 2147483647'),
@@ -209,7 +219,7 @@ def damaged(text):
     'a.b: twice in one group, or with a dot': changed('task', **{'a.b': 1}),
     'recursion': '{"a":' * 100_000 + '1' + '}' * 100_000,
     "can't decode": b'\xff' + text.encode(),
-    'look_ahead=9: allowed are 1 to 8': changed('task', look_ahead=[9]),
+    'look_ahead=(9,): must be at most 8': changed('task', look_ahead=[9]),
   }
 
 
@@ -252,6 +262,36 @@ def test_nothing_is_written_over(tmp_path, capsys):
   assert run(SMOKE, f'--workdir={tmp_path}') == 2
   assert 'is there and is not a run folder' in capsys.readouterr().err
   assert [p.name for p in tmp_path.iterdir()] == ['notes.txt']
+
+
+def test_help_shows_flags_modes_and_configs(capsys):
+  assert run('--help') == 0
+  told = capsys.readouterr().out
+  for name in ('--workdir', *main.MODES, 'extrapolation', 'smoke', 'k=…'):
+    assert f'  {name} ' in told, name
+  assert 'docs/getting-started.md' in told
+
+
+def test_show_prints_every_field_and_runs_nothing(tmp_path, capsys):
+  folder = tmp_path / 'run'
+  assert run(SMOKE, *TINY, '--mode=show', f'--workdir={folder}') == 0
+  told = capsys.readouterr().out
+  config = configuration.load(SMOKE.removeprefix('--config='))
+  for name in settings.flatten(config):
+    assert f'\n{name} = ' in f'\n{told}', name
+  assert 'tokens in a sequence: 63' in told and 'GFLOP' in told
+  assert 'embedding/tokens/embedding' in told
+  assert not folder.exists()
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path, capsys):
+  folder = tmp_path / 'run'
+  folder.mkdir()
+  with lock.held(folder):
+    assert run(SMOKE, *TINY, f'--workdir={folder}') == 2
+    error = capsys.readouterr().err
+    assert 'another process is training' in error and error.count('\n') == 1
+  assert run(SMOKE, *TINY, f'--workdir={folder}') == 0
 
 
 def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys):

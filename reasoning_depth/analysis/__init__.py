@@ -1,7 +1,8 @@
-"""What happens inside of a model: depth steps, lens, patching.
+"""How a model reaches its answers: depth steps, logit lens, patching.
 
-An analysis is a function (model, task, params, key of held-out samples, config)
-→ what goes to `evaluations/<name>.json`, or None where it does not apply.
+An analysis is a function (model, task, params, key of held-out samples, whole
+config) → what goes to `evaluations/<name>.json`, or None where it does not
+apply.
 """
 
 import dataclasses
@@ -21,13 +22,15 @@ ANALYSES = {
 class Settings(settings.Settings):
   """What `--mode=analyze` looks at."""
 
-  samples: int = settings.field(256, 'that are looked into', least=2)
+  samples: int = settings.field(
+    256, 'held-out samples for lens and patching', least=2
+  )
   hooks: str = settings.field(
     '',
     'that are patched, such as residual,mlp, with commas between; empty: all',
   )
   tuned_steps: int = settings.field(
-    0, 'updates of a tuned lens; 0 for the plain one'
+    0, 'updates that train a tuned lens; 0 for the logit lens alone'
   )
 
   def __post_init__(self):

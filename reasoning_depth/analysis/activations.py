@@ -1,26 +1,28 @@
-"""What a model computes on the way, seen and replaced; see `models.hooks`."""
+"""Records and replaces activations of a model; see `models.hooks`."""
 
 import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from flax import traverse_util
 
-from reasoning_depth.models import base, hooks, rmt, segmented
+from reasoning_depth import settings
+from reasoning_depth.models import base, hooks
+
+_LAYERS = 'layers'  # what models call their scan over layers
 
 
 @dataclasses.dataclass(frozen=True)
 class Hook:
-  """Where a hook of a model is, and how large.
+  """Where a hook of a model is, and its shape.
 
   Attributes:
     path: of modules, and its name.
-    lead: axes in front of [B, L, D] or of a memory: loops (or segments, or
-      recursions and cycles), then layers.
+    lead: axes in front of [B, L, D] or of a memory, one for each scan around
+      it: loops (or segments, or recursions and cycles), then layers.
     positions: L of the hook; 0 where it has none.
   """
 
@@ -31,7 +33,7 @@ class Hook:
   @property
   def layers(self) -> int:
     """Layers that have it; 1 where it is not in a layer."""
-    return self.lead[-1] if 'layers' in self.path else 1
+    return self.lead[-1] if _LAYERS in self.path else 1
 
   @property
   def loops(self) -> int:
@@ -44,7 +46,7 @@ class Hook:
     loop: int | None = None,
     position: int | None = None,
   ) -> np.ndarray:
-    """Where an index is, bool [*lead, L]; None for all. See `replaced`.
+    """True at an index, bool [*lead, L]; None for all. See `replaced`.
 
     Raises:
       ValueError: for an index that the hook does not have.
@@ -71,45 +73,38 @@ class Hook:
 
 
 def find(
-  model: nn.Module, params: Any, tokens: jax.Array, depth: int | None = None
+  model: base.Model, params: Any, tokens: jax.Array, depth: int | None = None
 ) -> dict[str, Hook]:
-  """The hooks of a model that reads tokens [B, L], by name."""
+  """The hooks of a model that reads tokens [B, L], by name; {} without any."""
   _, seen = jax.eval_shape(
     lambda p, t: _see(model, p, t, depth), params, tokens
   )
   found = {}
   for path, held in seen.items():
-    one = min(jax.tree.leaves(held), key=lambda x: len(x.shape)).shape
-    positions = one[-2] if isinstance(held, jax.ShapeDtypeStruct) else 0
-    found[path[-1]] = Hook(path, one[:-3], positions)
+    smallest = min(jax.tree.leaves(held), key=lambda x: len(x.shape)).shape
+    # One array has positions; a structure of arrays is a memory.
+    is_array = jax.tree_util.all_leaves([held])
+    found[path[-1]] = Hook(path, smallest[:-3], smallest[-2] * is_array)
   return found
 
 
-def own_tokens(model: nn.Module, positions: int) -> slice:
-  """Which positions of a hook are tokens, and not memory around a segment."""
-  if not isinstance(model, segmented.SegmentModel):
-    return slice(0, positions)
-  around = positions - model.segment_length
-  front = around // 2 if isinstance(model, rmt.RMT) else 0
-  return slice(front, front + model.segment_length)
-
-
 def choose(found: Mapping[str, Hook], names: str) -> dict[str, Hook]:
-  """Sites by names with commas between; '' for all.
+  """Hooks by names with commas between; '' for all.
 
   Raises:
-    ValueError: for a hook that the model does not have.
+    UsageError: for a hook that the model does not have.
   """
-  for name in filter(None, names.split(',')):
+  chosen = list(filter(None, names.split(','))) or list(found)
+  for name in chosen:
     if name not in found:
-      raise ValueError(
-        f'hooks={names}: no hook {name!r}; this model has {", ".join(found)}'
+      settings.complain(
+        'hooks', names, f'no hook {name!r}; this model has {", ".join(found)}'
       )
-  return {n: found[n] for n in names.split(',')} if names else dict(found)
+  return {name: found[name] for name in chosen}
 
 
 def see(
-  model: nn.Module, params: Any, tokens: jax.Array, depth: int | None = None
+  model: base.Model, params: Any, tokens: jax.Array, depth: int | None = None
 ) -> tuple[base.Output, dict[str, Any]]:
   """The output for tokens [B, L], and what each hook held, by name."""
   output, seen = _see(model, params, tokens, depth)
@@ -124,7 +119,7 @@ def _see(model, params, tokens, depth):
 
 
 def replaced(
-  model: nn.Module,
+  model: base.Model,
   params: Any,
   tokens: jax.Array,
   found: Mapping[str, Hook],
@@ -140,7 +135,7 @@ def replaced(
     tokens: the sequence.
     found: its hooks, by name.
     masks: where to replace, by name of the hook; from `Hook.mask`.
-    values: by what, as `see` gives it.
+    values: what takes the place, by name of the hook; from `see`.
     depth: as in the model.
   """
   patches = {

@@ -1,23 +1,22 @@
 """Early exit: a sample gets no more depth steps once a rule says stop.
 
-Steps are run in a `while_loop`. Samples that have stopped are frozen by a mask,
-which alone saves nothing before all have stopped; so once half of them have,
-those that go on are moved together into a bucket of half the size, and again.
-The loop over buckets is the host's; each size is compiled once.
+Steps are run in a `while_loop`. Samples that have stopped are masked, which
+alone saves no compute before all have stopped; so once half of them have, the
+others are gathered into a bucket of half the size, and so on. The host loops
+over the buckets; each size is compiled once.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth.analysis import exits
-from reasoning_depth.models import base as models_base
+from reasoning_depth.models import base
 from reasoning_depth.scoring import losses
 
 _HALVINGS = 4
@@ -35,7 +34,7 @@ class _Carry:
     done: bool [B], whether it has stopped.
   """
 
-  state: models_base.StepState
+  state: base.StepState
   before: exits.Before
   asked: jax.Array
   steps: jax.Array
@@ -49,8 +48,8 @@ class Answer:
   Attributes:
     tokens: int32 [B, L], the most likely ones where a sample stopped.
     steps: int32 [B], depth steps that it took.
-    executed: depth steps run per sample, with those of frozen and padding
-      samples; at least the mean of `steps`.
+    executed: depth steps run per sample, counting samples that had stopped and
+      those that fill up a bucket; at least the mean of `steps`.
   """
 
   tokens: np.ndarray
@@ -65,23 +64,65 @@ def halved(size: int) -> tuple[int, ...]:
   )
 
 
-def read(
-  model: nn.Module, params: Any, state: models_base.StepState, kind: str
-) -> tuple[jax.Array, exits.Step]:
-  """Logits [B, L, V] of a state, and what exit rules see of it.
+def begin(
+  model: base.Model,
+  params: Any,
+  inputs: jax.Array,
+  loss: str,
+  needs: Sequence[str] = exits.KEPT,
+) -> tuple[base.StepState, exits.Before]:
+  """The state before the first step, and what is kept for exit rules.
 
   Args:
     model: a stepwise one.
     params: its parameters.
-    state: after a step.
-    kind: `config.train.loss`, which says what the probabilities are.
+    inputs: int32 [B, L].
+    loss: `config.train.loss`.
+    needs: the fields of `exits.Before` to keep.
   """
+  state = model.apply({'params': params}, inputs, method='begin')
+  _, shapes = jax.eval_shape(lambda s: _read(model, params, s, loss), state)
+  return state, exits.nothing_before(shapes, needs)
+
+
+def advance(
+  model: base.Model,
+  params: Any,
+  state: base.StepState,
+  before: exits.Before,
+  asked: jax.Array,
+  n: jax.Array,
+  loss: str,
+) -> tuple[base.StepState, exits.Before, jax.Array, exits.Signals]:
+  """One depth step of every sample.
+
+  Args:
+    model: a stepwise one.
+    params: its parameters.
+    state: before the step.
+    before: what was kept of the step before.
+    asked: bool [B, L], answer positions.
+    n: the number of the step, from 0.
+    loss: `config.train.loss`, which says what the probabilities are.
+
+  Returns:
+    the new state, what to keep of the step, its logits [B, L, V], and what exit
+    rules compare.
+  """
+  new = model.apply({'params': params}, state, n, method='again')
+  logits, step = _read(model, params, new, loss)
+  signals, before = exits.measure(step, before, _latent(state), asked, n)
+  return new, before, logits, signals
+
+
+def _read(model, params, state, loss):
+  """Logits [B, L, V] of a state, and what exit rules see of it."""
   logits, halt = model.apply({'params': params}, state, method='read')
-  log_p = jax.nn.log_softmax(losses.for_softmax(logits, kind))
-  return logits, exits.Step(log_p, latent(state), halt)
+  log_p = jax.nn.log_softmax(losses.for_softmax(logits, loss))
+  return logits, exits.Step(log_p, _latent(state), halt)
 
 
-def latent(state: models_base.StepState) -> jax.Array:
+def _latent(state: base.StepState) -> jax.Array:
   """All that a step changes, side by side: [B, L, D]."""
   return jnp.concatenate(jax.tree.leaves(state.latent), axis=-1)
 
@@ -92,15 +133,15 @@ class EarlyExit:
   It is compiled once for each rule and bucket size, whatever the thresholds.
   """
 
-  def __init__(self, model: nn.Module, most: int, kind: str):
+  def __init__(self, model: base.Model, most: int, loss: str):
     """Prepares; nothing is compiled before the first call.
 
     Args:
       model: a stepwise one.
-      most: steps at which every sample stops.
-      kind: `config.train.loss`.
+      most: steps after which every sample stops.
+      loss: `config.train.loss`.
     """
-    self._model, self._most, self._kind = model, most, kind
+    self._model, self._most, self._loss = model, most, loss
     self._first = jax.jit(self._begin)
     self._go_on = jax.jit(self._run)
     self._take = jax.jit(
@@ -141,17 +182,18 @@ class EarlyExit:
       if not going:
         return Answer(tokens, steps, executed / B)
       size = min(b for b in buckets if b >= going)
-      # Those that go on come first; the others fill the bucket up.
+      # Those that go on come first; the others fill up the bucket.
       chosen = np.argsort(done, kind='stable')[:size]
       carry, index = self._take(carry, chosen), index[chosen]
 
   def _begin(self, params, inputs, asked, rule):
-    state = self._model.apply({'params': params}, inputs, method='begin')
-    _, step = jax.eval_shape(lambda s: self._read(params, s), state)
+    state, before = begin(
+      self._model, params, inputs, self._loss, rule.definition.needs
+    )
     B = len(inputs)
     return _Carry(
       state=state,
-      before=exits.nothing_before(step, rule.name),
+      before=before,
       asked=asked,
       steps=jnp.zeros(B, jnp.int32),
       done=jnp.zeros(B, bool),
@@ -171,23 +213,21 @@ class EarlyExit:
     return jax.lax.while_loop(goes_on, body, (carry, jnp.int32(n)))
 
   def _one_step(self, params, carry, rule, n):
-    old = carry.state
-    new = self._model.apply({'params': params}, old, n, method='again')
-    signals, before = exits.measure(
-      self._read(params, new)[1], carry.before, latent(old), carry.asked, n
+    new, before, _, signals = advance(
+      self._model, params, carry.state, carry.before, carry.asked, n, self._loss
     )
     stop = exits.stops(rule, signals) | (n + 1 == self._most)
     frozen = carry.done[:, None, None]
     return _Carry(
-      state=jax.tree.map(lambda o, x: jnp.where(frozen, o, x), old, new),
+      state=jax.tree.map(
+        lambda o, x: jnp.where(frozen, o, x), carry.state, new
+      ),
       before=before,
       asked=carry.asked,
       steps=jnp.where(carry.done, carry.steps, n + 1),
       done=carry.done | stop,
     )
 
-  def _read(self, params, state):
-    return read(self._model, params, state, self._kind)
-
   def _read_tokens(self, params, state):
-    return self._read(params, state)[0].argmax(-1).astype(jnp.int32)
+    logits, _ = _read(self._model, params, state, self._loss)
+    return logits.argmax(-1).astype(jnp.int32)

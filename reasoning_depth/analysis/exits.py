@@ -1,52 +1,36 @@
 """Exit rules: after which depth step a sample needs no more of them.
 
-A rule looks at the answer positions of a sample alone, and the worst of them
-decides: a sample stops where all its answer positions would.
+A rule sees a sample's answer positions alone, and the sample stops where all of
+them would:
 
 - `kl`: KL(p_t ‖ p_{t-1}) of the predicted distributions, in nats, is below the
   threshold (2502.05171, section 6.1).
-- `entropy`: the entropy of p_t, in nats, is below it.
-- `kl_entropy`: `kl`, and the entropy is below a bound of its own (2604.07822
-  stops at 0.01 and 3.00; `kl` alone stops too early there).
-- `latent`: ‖s_t − s_{t-1}‖ / ‖s_t‖ of a position's latent is below it.
-- `argmax`: the most likely tokens have stayed the same for so many steps.
-- `q_head`: the halting head's logit is above it (2510.04871 stops above 0).
+- `entropy`: the entropy of p_t, in nats, is below the threshold.
+- `kl_entropy`: as `kl`, and the entropy is below a bound of its own
+  (2604.07822 stops at 0.01 and 3.00; `kl` alone stops too early there).
+- `latent`: ‖s_t − s_{t-1}‖ / ‖s_t‖ of a position's latent is below the
+  threshold.
+- `argmax`: the most likely tokens have been the same for `threshold` steps.
+- `q_head`: the halting head's logit is above the threshold (2510.04871 stops
+  above 0).
 
-Rules are pure functions of what a step leaves; who runs the steps is no matter
-of theirs. A threshold that is looser never takes more steps.
+A new rule is one entry of `RULES`. Rules are pure functions of what a depth
+step leaves; `early_exit` runs the steps. A looser threshold never takes more
+steps.
 """
+
+import dataclasses
+from collections.abc import Callable, Iterable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-RULES = ('kl', 'entropy', 'kl_entropy', 'latent', 'argmax', 'q_head')
-# From the loosest to the strictest.
-THRESHOLDS = {
-  'kl': (1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
-  'entropy': (1.0, 0.5, 0.2, 0.1, 0.03, 0.01),
-  'kl_entropy': (1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
-  'latent': (0.5, 0.3, 0.2, 0.1, 0.05, 0.02),
-  'argmax': (1, 2, 3, 4),
-  'q_head': (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0),
-}
+from reasoning_depth import settings
+
 ENTROPY = 3.0  # nats, of `kl_entropy` in 2604.07822
+KEPT = ('log_p', 'tokens', 'unchanged')  # fields of `Before`
 _TINY = 1e-9
-
-
-@flax.struct.dataclass
-class Rule:
-  """A rule and its thresholds, which may be traced.
-
-  Attributes:
-    name: one of `RULES`.
-    threshold: nats, a relative length, steps or a logit, as the rule has it.
-    entropy: bound of `kl_entropy`, in nats.
-  """
-
-  name: str = flax.struct.field(pytree_node=False)
-  threshold: float
-  entropy: float = ENTROPY
 
 
 @flax.struct.dataclass
@@ -69,7 +53,7 @@ class Before:
   """What is kept of the step before; None where the rule does not need it.
 
   Attributes:
-    log_p: as of `Step`.
+    log_p: as in `Step`.
     tokens: int32 [B, L], the most likely.
     unchanged: int32 [B], steps for which they have been the same.
   """
@@ -81,13 +65,15 @@ class Before:
 
 @flax.struct.dataclass
 class Signals:
-  """What rules compare, [..., B], worst over the answer positions of a sample.
+  """What rules compare, [..., B].
 
   Attributes:
-    divergence: KL(p_t ‖ p_{t-1}) in nats; infinite at the first step.
-    entropy: of p_t, in nats.
-    difference: ‖s_t − s_{t-1}‖ / ‖s_t‖.
-    unchanged: int32, steps for which the most likely tokens are the same.
+    divergence: KL(p_t ‖ p_{t-1}) in nats, the largest over a sample's answer
+      positions; infinite at the first step.
+    entropy: of p_t, in nats, the largest over the answer positions.
+    difference: ‖s_t − s_{t-1}‖ / ‖s_t‖, the largest over the answer positions.
+    unchanged: int32, steps for which the most likely tokens of all answer
+      positions have been the same.
     halt: the halting head's logit.
   """
 
@@ -98,22 +84,90 @@ class Signals:
   halt: jax.Array | None
 
 
-def nothing_before(step: Step, name: str | None = None) -> Before:
+@dataclasses.dataclass(frozen=True)
+class Definition:
+  """What an exit rule is.
+
+  Attributes:
+    stops: (signals, threshold, entropy bound) to bool, of the signals' shape.
+    thresholds: that are tried by default, from the loosest to the strictest.
+    needs: fields of `Before` that its signals are measured from.
+    needs_head: whether it reads the logit of a halting head.
+  """
+
+  stops: Callable[[Signals, float, float], jax.Array]
+  thresholds: tuple[float, ...]
+  needs: tuple[str, ...] = ()
+  needs_head: bool = False
+
+
+RULES = {
+  'kl': Definition(
+    stops=lambda s, t, _: s.divergence < t,
+    thresholds=(1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
+    needs=('log_p',),
+  ),
+  'entropy': Definition(
+    stops=lambda s, t, _: s.entropy < t,
+    thresholds=(1.0, 0.5, 0.2, 0.1, 0.03, 0.01),
+  ),
+  'kl_entropy': Definition(
+    stops=lambda s, t, bound: (s.divergence < t) & (s.entropy < bound),
+    thresholds=(1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
+    needs=('log_p',),
+  ),
+  'latent': Definition(
+    stops=lambda s, t, _: s.difference < t,
+    thresholds=(0.5, 0.3, 0.2, 0.1, 0.05, 0.02),
+  ),
+  'argmax': Definition(
+    stops=lambda s, t, _: s.unchanged >= t,
+    thresholds=(1, 2, 3, 4),
+    needs=('tokens', 'unchanged'),
+  ),
+  'q_head': Definition(
+    stops=lambda s, t, _: s.halt > t,
+    thresholds=(-4.0, -2.0, -1.0, 0.0, 1.0, 2.0),
+    needs_head=True,
+  ),
+}
+
+
+@flax.struct.dataclass
+class Rule:
+  """A rule with its threshold.
+
+  Attributes:
+    name: one of `RULES`.
+    threshold: nats, a relative length, steps or a logit, as the rule has it;
+      it may be traced.
+    entropy: bound of `kl_entropy`, in nats; it may be traced.
+  """
+
+  name: str = flax.struct.field(pytree_node=False)
+  threshold: float
+  entropy: float = ENTROPY
+
+  @property
+  def definition(self) -> Definition:
+    """What the rule is; a `UsageError` where there is none of its name."""
+    return settings.choose('rule', self.name, RULES)
+
+
+def nothing_before(step: Step, needs: Iterable[str] = KEPT) -> Before:
   """What is kept before the first step.
 
   Args:
     step: a step, or its shapes.
-    name: of the rule; None for all of them.
+    needs: the fields of `Before` to keep.
   """
   B, L, _ = step.log_p.shape
-  before = Before()
-  if name in ('kl', 'kl_entropy', None):
-    before = before.replace(log_p=jnp.zeros(step.log_p.shape, jnp.float32))
-  if name in ('argmax', None):
-    before = before.replace(
-      tokens=jnp.zeros((B, L), jnp.int32), unchanged=jnp.zeros(B, jnp.int32)
-    )
-  return before
+  every = {
+    'log_p': jnp.zeros(step.log_p.shape, jnp.float32),
+    'tokens': jnp.zeros((B, L), jnp.int32),
+    'unchanged': jnp.zeros(B, jnp.int32),
+  }
+  return Before(**{name: every[name] for name in needs})
 
 
 def measure(
@@ -127,20 +181,21 @@ def measure(
 
   Args:
     step: what it left.
-    before: what was kept of the step before; what it lacks is not measured.
+    before: what was kept of the step before. Signals that need a field of it
+      that is None are None as well.
     latent_before: [B, L, D], which for the first step are the initial ones.
     asked: bool [B, L], the answer positions; at least one a sample.
     n: from 0.
   """
 
-  def worst(x):
+  def largest(x):
     return jnp.max(x, axis=-1, where=asked, initial=-jnp.inf)
 
   p = jnp.exp(step.log_p)
   divergence = unchanged = tokens = log_p = None
   if before.log_p is not None:
     log_p = step.log_p
-    divergence = worst(_expected(p, log_p - before.log_p))
+    divergence = largest(_expected(p, log_p - before.log_p))
     divergence = jnp.where(n > 0, divergence, jnp.inf)
   if before.tokens is not None:
     tokens = step.log_p.argmax(-1).astype(jnp.int32)
@@ -148,8 +203,8 @@ def measure(
     unchanged = jnp.where(same, before.unchanged + 1, 0)
   signals = Signals(
     divergence=divergence,
-    entropy=worst(-_expected(p, step.log_p)),
-    difference=worst(_difference(step.latent, latent_before)),
+    entropy=largest(-_expected(p, step.log_p)),
+    difference=largest(_difference(step.latent, latent_before)),
     unchanged=unchanged,
     halt=step.halt,
   )
@@ -160,25 +215,12 @@ def stops(rule: Rule, signals: Signals) -> jax.Array:
   """Where a rule holds: bool, of the shape of the signals.
 
   Raises:
-    ValueError: for a rule that is not known, or a halting head that the model
-      does not have.
+    ValueError: for a rule that needs a halting head, of a model without one.
   """
-  t = rule.threshold
-  if rule.name == 'kl':
-    return signals.divergence < t
-  if rule.name == 'entropy':
-    return signals.entropy < t
-  if rule.name == 'kl_entropy':
-    return (signals.divergence < t) & (signals.entropy < rule.entropy)
-  if rule.name == 'latent':
-    return signals.difference < t
-  if rule.name == 'argmax':
-    return signals.unchanged >= t
-  if rule.name == 'q_head':
-    if signals.halt is None:
-      raise ValueError('rule q_head: the model has no halting head')
-    return signals.halt > t
-  raise ValueError(f'rule {rule.name!r}: allowed are {", ".join(RULES)}')
+  definition = rule.definition
+  if definition.needs_head and signals.halt is None:
+    raise ValueError(f'rule {rule.name}: the model has no halting head')
+  return definition.stops(signals, rule.threshold, rule.entropy)
 
 
 def steps(stopped: jax.Array) -> jax.Array:
@@ -194,7 +236,7 @@ def _expected(p: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _difference(latent: jax.Array, before: jax.Array) -> jax.Array:
-  """[B, L, D] to [B, L]."""
+  """Relative length of the change of [B, L, D], as [B, L]."""
   now, then = (x.astype(jnp.float32) for x in (latent, before))
   length = jnp.linalg.norm(now, axis=-1)
   return jnp.linalg.norm(now - then, axis=-1) / jnp.maximum(length, _TINY)

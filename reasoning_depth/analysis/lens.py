@@ -1,84 +1,36 @@
 """Logit lens: what a model would answer after each layer and loop.
 
-The hidden states there go through the model's own read-out; the tuned lens
-(2303.08112) puts an affine map in between, trained so that the read-out says
-what it says in the end.
+The hidden states there go through the model's own read-out. The tuned lens
+(2303.08112) puts an affine map before it, trained to bring what is read out
+close to what the model says in the end.
 """
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from reasoning_depth.analysis import activations, milestones
+from reasoning_depth import settings
+from reasoning_depth.analysis import activations
 from reasoning_depth.models import base as models_base
-from reasoning_depth.models import (
-  looped,
-  rmt,
-  segmented,
-  transformer,
-  trm,
-  windows,
-)
 from reasoning_depth.tasks import base
 
 RATE = 1e-3  # learning rate of the tuned lens
-_HOOKS = ('residual', 'answer')  # what can be read out
-
-
-def states(
-  model: nn.Module, seen: dict[str, Any], length: int
-) -> jax.Array | None:
-  """Hidden states that can be read out, [loops, layers, B, L, D].
-
-  Args:
-    model: the model.
-    seen: from `activations.see`.
-    length: L, of the whole sequence; segments are joined.
-
-  Returns:
-    None for a model without such states.
-  """
-  x = next((seen[name] for name in _HOOKS if name in seen), None)
-  if x is None:
-    return None
-  if isinstance(model, segmented.SegmentModel):
-    x = x[..., activations.own_tokens(model, x.shape[-2]), :]
-    x = jnp.moveaxis(x, 0, 1)
-    return jax.vmap(lambda s: windows.join(s, model.stride))(x)[None]
-  layers = 1 if isinstance(model, trm.TRM) else x.shape[-4]
-  return x.reshape(-1, layers, x.shape[-3], length, x.shape[-1])
-
-
-def read_out(model: nn.Module, params: Any, x: jax.Array) -> jax.Array:
-  """Logits [B, L, V] of hidden states [B, L, D], as if they were the last."""
-  if isinstance(model, looped.Looped):
-    state = models_base.StepState(inputs=x, latent=x)
-    return model.apply({'params': params}, state, method='read')[0]
-  config = model.config
-  weights = dict(params.get('read_out', {}))
-  if isinstance(model, rmt.RMT):
-    weights['norm'] = params['segment']['norm']
-  norm = 'none' if isinstance(model, trm.TRM) else config.norm
-  table = params['embedding']['tokens']['embedding'] if config.tied else None
-  module = transformer.ReadOut(model.vocab_size, norm, config.norm_epsilon)
-  return module.apply({'params': weights}, x, table)
 
 
 def logits(
-  model: nn.Module,
+  model: models_base.Model,
   params: Any,
   tokens: jax.Array,
   maps: Any = None,
   depth: int | None = None,
 ) -> jax.Array:
-  """What the lens shows of tokens [B, L], [loops, layers, B, L, V].
+  """What is read out for tokens [B, L]: [loops, layers, B, L, V].
 
   Args:
-    model: one that has `states`.
+    model: one with `lens_states`.
     params: its parameters.
     tokens: the sequence.
     maps: of the tuned lens, from `tune`; None for none.
@@ -87,16 +39,17 @@ def logits(
   _, x = _run(model, params, tokens, depth)
   if maps is not None:
     x = _mapped(maps, x)
-  return _each(lambda cell: read_out(model, params, cell), x)
+  return _each(lambda state: model.lens_read_out(params, state), x)
 
 
 def _run(model, params, tokens, depth=None):
+  """The output, and states [loops, layers, B, L, D]; None where it has none."""
   output, seen = activations.see(model, params, tokens, depth)
-  return output, states(model, seen, tokens.shape[1])
+  return output, model.lens_states(seen, tokens.shape[1])
 
 
 def _each(read, x):
-  """Layers and loops one after another, which saves memory."""
+  """Applies `read` to each loop and layer in turn, which saves memory."""
   out = jax.lax.map(read, x.reshape(-1, *x.shape[2:]))
   return jax.tree.map(lambda y: y.reshape(*x.shape[:2], *y.shape[1:]), out)
 
@@ -108,7 +61,7 @@ def _mapped(maps, x):
 
 
 def tune(
-  model: nn.Module,
+  model: models_base.Model,
   params: Any,
   task: base.Task,
   key: jax.Array,
@@ -118,7 +71,7 @@ def tune(
   """Trains the maps of a tuned lens on samples of the training split.
 
   Args:
-    model: one that has `states`.
+    model: one with `lens_states`.
     params: its parameters, which stay.
     task: what is asked.
     key: for the samples.
@@ -135,8 +88,8 @@ def tune(
     output, x = _run(model, params, tokens)
     final = jax.nn.log_softmax(output.logits)
 
-    def divergence(cell):
-      said = jax.nn.log_softmax(read_out(model, params, cell))
+    def divergence(state):
+      said = jax.nn.log_softmax(model.lens_read_out(params, state))
       return jnp.sum(jnp.exp(final) * (final - said), -1).mean()
 
     return _each(divergence, _mapped(maps, x)).mean()
@@ -152,8 +105,8 @@ def tune(
 
   tokens = jnp.zeros((batch_size, task.length), jnp.int32)
   shape = jax.eval_shape(lambda: _run(model, params, tokens)[1]).shape
-  cells, D = shape[:2], shape[-1]
-  maps = {'kernel': jnp.zeros((*cells, D, D)), 'bias': jnp.zeros((*cells, D))}
+  lead, D = shape[:2], shape[-1]
+  maps = {'kernel': jnp.zeros((*lead, D, D)), 'bias': jnp.zeros((*lead, D))}
   start = (maps, optimizer.init(maps))
   (maps, _), losses = jax.lax.scan(step, start, jnp.arange(num_steps))
   return maps, losses
@@ -177,7 +130,11 @@ def scores(logits: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def analyze(
-  model: nn.Module, task: base.Task, params: Any, key: jax.Array, config: Any
+  model: models_base.Model,
+  task: base.Task,
+  params: Any,
+  key: jax.Array,
+  config: Any,
 ) -> dict[str, Any] | None:
   """What `evaluations/lens.json` holds.
 
@@ -189,14 +146,22 @@ def analyze(
     config: the whole config.
 
   Returns:
-    None for a model whose states on the way cannot be read out.
+    None for a model without hidden states that can be read out.
+
+  Raises:
+    UsageError: for a tuned lens on a task whose batches are made on the host.
   """
   c = config.analyze
-  found = milestones.of(task, key, c.samples)
+  found = task.milestones(key, c.samples)
   size = min(c.samples, config.eval.batch_size)
-  seen = activations.find(model, params, found.batch.inputs[:size])
-  if not seen.keys() & set(_HOOKS):
+  tokens = found.batch.inputs[:size]
+  if jax.eval_shape(lambda: _run(model, params, tokens)[1]) is None:
     return None
+  if c.tuned_steps and task.on_host:
+    settings.complain(
+      'config.analyze.tuned_steps', c.tuned_steps,
+      'must be 0 for a task whose batches are made on the host',
+    )  # fmt: skip
   lenses = {'logit': None}
   result: dict[str, Any] = {}
   if c.tuned_steps:
@@ -209,7 +174,7 @@ def analyze(
   @jax.jit
   def look(params, maps, inputs, tokens):
     said = logits(model, params, inputs, maps)
-    return _each(lambda cell: scores(cell, tokens), said)
+    return _each(lambda logits: scores(logits, tokens), said)
 
   for name, maps in lenses.items():
     parts = [
@@ -222,7 +187,7 @@ def analyze(
   shown = found.where.any((0, 1))
   return {
     'num_samples': c.samples,
-    'loop_name': 'cycle' if isinstance(model, trm.TRM) else 'loop',
+    'loop_name': model.depth_name,
     'positions': [n for n, s in zip(found.names, shown, strict=True) if s],
     'milestones': list(found.labels),
     **result,
@@ -230,7 +195,7 @@ def analyze(
 
 
 def _batches(inputs, tokens, size):
-  """Inputs [N, L] and tokens [K, N, L], as many at a time, filled up."""
+  """Inputs [N, L] and tokens [K, N, L] in parts of `size`, the last padded."""
   more = -len(inputs) % size
   inputs = np.pad(inputs, ((0, more), (0, 0)), 'edge')
   tokens = np.pad(tokens, ((0, 0), (0, more), (0, 0)), 'edge')
@@ -238,8 +203,8 @@ def _batches(inputs, tokens, size):
     yield inputs[at : at + size], tokens[:, at : at + size]
 
 
-def _means(found: milestones.Milestones, chance, rank) -> list[dict[str, Any]]:
-  """By set of samples, means [K][loops][layers][positions shown]."""
+def _means(found: base.Milestones, chance, rank) -> list[dict[str, Any]]:
+  """Of each set of samples, means [K][loops][layers][positions shown]."""
   shown = found.where.any((0, 1))
   entries = []
   for name, members in found.sets.items():
@@ -265,7 +230,7 @@ def _means(found: milestones.Milestones, chance, rank) -> list[dict[str, Any]]:
 
 
 def rounded(values: np.ndarray) -> Any:
-  """Nested lists of numbers of four digits; None for what is not one."""
+  """Nested lists of numbers to four digits; None in place of NaN."""
   if values.ndim:
     return [rounded(v) for v in values]
   return float(f'{values:.4g}') if np.isfinite(values) else None

@@ -1,12 +1,13 @@
-"""Activation patching: what of one run, put into another, brings its answer.
+"""Activation patching: which activations carry a sample's answer.
 
-A clean and a corrupt sample are alike in form and have answers a and b. LD is
-the logit of a less that of b, averaged over the answer tokens that differ. The
-corrupt sample is run with one activation of the clean run in place of its own:
+A clean and a corrupt sample are alike in form and have different answers a and
+b. The logit difference LD is the logit of a less that of b, averaged over the
+answer tokens that differ. The corrupt sample is run with one activation of the
+clean run in place of its own:
 
     recovered = (LD_patched - LD_corrupt) / (LD_clean - LD_corrupt)
 
-is 0 where that changes nothing and 1 where it brings the clean answer (causal
+is 0 where that changes nothing and 1 where it restores the clean answer (causal
 tracing of 2202.05262; the measure is that of 2309.16042).
 """
 
@@ -14,19 +15,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.analysis import activations, lens, milestones, pairs
-from reasoning_depth.models import segmented, trm
+from reasoning_depth import settings
+from reasoning_depth.analysis import activations, lens
+from reasoning_depth.models import base as models_base
 from reasoning_depth.tasks import base
 
-# Nats. Pairs whose clean and corrupt runs are closer say nothing.
+# Nats. Pairs whose clean and corrupt runs differ by less are left out.
 LEAST_GAP = 0.1
-_MOST_PLACES = 16
-_TOKENS = 2**13  # that are run at once, at least one cell
+_MOST_PLACES = 16  # of a sequence without rows
+_TOKENS = 2**13  # run at once: as many patches as fit in, at least one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Places:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-  """Each activation patched alone.
+  """Logit differences of N pairs, with each activation patched alone.
 
   Attributes:
     clean: LD of the clean runs, [N].
@@ -58,14 +59,14 @@ class Sweep:
 
   @property
   def told_apart(self) -> np.ndarray:
-    """Bool [N]: pairs whose runs differ by LEAST_GAP at least."""
+    """Bool [N]: pairs whose runs differ by at least LEAST_GAP."""
     return self.clean - self.corrupt >= LEAST_GAP
 
   def recovered(self) -> dict[str, np.ndarray]:
     """By hook, [places, loops, layers]; NaN where no pair is told apart.
 
-    The ratio of sums over the pairs told apart: a pair counts by how far its
-    runs are apart, so that no small denominator blows up its own share.
+    The ratio of sums over the pairs told apart, so that a pair with a small
+    denominator does not dominate.
     """
     kept = self.told_apart
     gap = (self.clean - self.corrupt)[kept].sum()
@@ -76,14 +77,14 @@ class Sweep:
 
 
 def sweep(
-  model: nn.Module,
+  model: models_base.Model,
   params: Any,
-  found: pairs.Pairs,
+  found: base.Pairs,
   hooks: Mapping[str, activations.Hook],
   places: Mapping[str, Places],
   depth: int | None = None,
 ) -> Sweep:
-  """Patches every place of every hook, loop and layer, alone; compiles once.
+  """Patches each place of each hook, loop and layer alone; compiles once.
 
   Args:
     model: the model.
@@ -93,10 +94,10 @@ def sweep(
     places: of each hook.
     depth: as in the model.
   """
-  # The first is the corrupt run as it is.
+  # No hook has the number -1: the first is the corrupt run itself.
   index = [(-1, 0, 0, 0)] + [
-    (s, place, loop, layer)
-    for s, (name, hook) in enumerate(hooks.items())
+    (number, place, loop, layer)
+    for number, (name, hook) in enumerate(hooks.items())
     for place in range(len(places[name].names))
     for loop in range(hook.loops)
     for layer in range(hook.layers)
@@ -130,24 +131,25 @@ def _sweep(model, params, samples, hooks, places, index, depth):
 
   output, values = activations.see(model, params, clean.inputs, depth)
 
-  def masks(cell):
-    s, place, loop, layer = cell
+  def masks(at):
+    number, place, loop, layer = at
     made = {}
     for i, (name, hook) in enumerate(hooks.items()):
       here = (jnp.arange(hook.loops) == loop)[:, None, None]
-      here &= (jnp.arange(hook.layers) == layer)[None, :, None] & (s == i)
+      here &= (jnp.arange(hook.layers) == layer)[None, :, None]
+      here &= number == i
       made[name] = hook.fold(here & jnp.asarray(places[name].members)[place])
     return made
 
-  def patched(cell):
+  def patched(at):
     return difference(
       activations.replaced(
-        model, params, corrupt.inputs, hooks, masks(cell), values, depth
+        model, params, corrupt.inputs, hooks, masks(at), values, depth
       )
     )
 
   at_once = min(max(1, _TOKENS // corrupt.inputs.size), len(index))
-  # Whole chunks, since what is left over would be compiled once more.
+  # Padded to whole chunks, since a shorter last one would be compiled again.
   index = np.pad(index, ((0, -len(index) % at_once), (0, 0)), 'edge')
   index = jnp.asarray(index).reshape(-1, at_once, index.shape[1])
   every = jax.lax.map(jax.vmap(patched), index)
@@ -155,12 +157,16 @@ def _sweep(model, params, samples, hooks, places, index, depth):
 
 
 def places_of(
-  model: nn.Module, task: base.Task, hook: activations.Hook
+  model: models_base.Model, task: base.Task, hook: activations.Hook
 ) -> Places:
-  """What of a hook is patched together: rows of tokens, or single ones."""
+  """Positions of a hook that are patched together.
+
+  A row of the task each; without rows single tokens, or equal parts of a long
+  sequence. Memory tokens before and after a segment are places of their own.
+  """
   if not hook.positions:
     return Places(('all',), np.ones((1, 1), bool))
-  own = activations.own_tokens(model, hook.positions)
+  own = model.own_tokens(hook.positions)
   length = own.stop - own.start
   row = task.row_tokens
   if row == 1:
@@ -170,8 +176,8 @@ def places_of(
   count = -(-length // row)
   members = [of == i for i in range(count)]
   names = [f'row {i}' for i in range(count)]
-  if row == 1 and length == task.length:
-    names = list(milestones.positions(task))
+  if row == 1 and length == len(task.positions()):
+    names = list(task.positions())
   at = np.arange(hook.positions)
   for name, memory in (
     ('memory before', at < own.start), ('memory after', at >= own.stop),
@@ -183,7 +189,11 @@ def places_of(
 
 
 def analyze(
-  model: nn.Module, task: base.Task, params: Any, key: jax.Array, config: Any
+  model: models_base.Model,
+  task: base.Task,
+  params: Any,
+  key: jax.Array,
+  config: Any,
 ) -> dict[str, Any] | None:
   """What `evaluations/patching.json` holds; arguments as of `lens.analyze`.
 
@@ -191,12 +201,12 @@ def analyze(
     None for a model without hooks, or a task without pairs.
 
   Raises:
-    ValueError: for a hook that the model does not have.
+    UsageError: for a hook that the model does not have.
   """
   c = config.analyze
   by_kind = {
     kind: found
-    for kind, found in pairs.of(task, key, c.samples).items()
+    for kind, found in task.pairs(key, c.samples).items()
     if len(found.clean.group)
   }
   if not by_kind:
@@ -205,14 +215,11 @@ def analyze(
   hooks = activations.find(model, params, tokens)
   if not hooks:
     return None
-  try:
+  with settings.within('config.analyze.'):
     hooks = activations.choose(hooks, c.hooks)
-  except ValueError as error:
-    raise ValueError(f'config.analyze.{error}') from None
-  places = {name: places_of(model, task, s) for name, s in hooks.items()}
-  loop = 'segment' if isinstance(model, segmented.SegmentModel) else 'loop'
+  places = {name: places_of(model, task, hook) for name, hook in hooks.items()}
   return {
-    'loop_name': 'cycle' if isinstance(model, trm.TRM) else loop,
+    'loop_name': model.depth_name,
     'least_gap': LEAST_GAP,
     'pairs': [
       _entry(kind, sweep(model, params, found, hooks, places), places)

@@ -158,7 +158,7 @@ def check_names(flat: Mapping[str, Any], declared: Declared) -> None:
     if name not in declared:
       near = settings.suggest(name, declared)
       raise errors.UsageError(
-        f'config.{settings.shown(name)}: no such field{near}'
+        f'config.{settings.shown(name)}: no such field{_of(name, flat)}{near}'
       )
     if not declared[name].has_type(value):
       settings.complain(
@@ -166,10 +166,14 @@ def check_names(flat: Mapping[str, Any], declared: Declared) -> None:
       )
   for name in declared:
     if name not in flat:
-      group = name.partition('.')[0]
-      of = flat.get(f'{group}.name')
-      why = f'config.{group}.name={of}' if of else 'every config'
-      raise errors.UsageError(f'config.{name}: is missing; {why} needs it')
+      raise errors.UsageError(f'config.{name}: is missing{_of(name, flat)}')
+
+
+def _of(name: str, flat: Mapping[str, Any]) -> str:
+  """' of config.task.name=…', where a field is a named task's or model's."""
+  group = name.partition('.')[0]
+  of = flat.get(f'{group}.name')
+  return f' of config.{group}.name={settings.shown(of)}' if of else ''
 
 
 def same(

@@ -208,8 +208,8 @@ class Task(settings.Settings):
     return HeldOut(batch, group_name=self.group_name, labels=self.group_labels)
 
   def positions(self) -> tuple[str, ...]:
-    """Names of the L positions of a sequence."""
-    return tuple(map(str, range(self.length)))
+    """Names of the positions of a held-out sequence."""
+    return tuple(map(str, range(self.held_out_length)))
 
   def milestones(self, key: jax.Array, num_samples: int) -> Milestones:
     """Tokens on the way to the answers of test samples; here the answer."""

@@ -155,9 +155,7 @@ def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
     name = f'{group}.name'
     field = settings.Field('', f'which {group}', choices=tuple(kinds))
     if name not in flat:
-      raise errors.UsageError(
-        f'config.{name}: is missing; every config needs it'
-      )
+      raise errors.UsageError(f'config.{name}: is missing')
     if complaint := field.complaint(flat[name]):
       settings.complain(f'config.{name}', flat[name], complaint)
     found[name] = field

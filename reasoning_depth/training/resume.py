@@ -12,6 +12,7 @@ from reasoning_depth.runtime import (
   checkpoint,
   configuration,
   environment,
+  lock,
   sharding,
   writer,
 )
@@ -43,7 +44,7 @@ def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
       configuration.same(exp.config, config.read(folder))
       environment.compare(folder / 'environment.json')
       return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _free(folder):
       raise errors.UsageError(
         f'--workdir={folder}: is there and is not a run folder; take a new or '
         'empty one'
@@ -54,6 +55,11 @@ def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
     )
   except OSError as error:
     raise errors.UsageError(f'--workdir={folder}: {error.strerror}') from None
+
+
+def _free(path: pathlib.Path) -> bool:
+  """Whether a path is a folder with nothing in it but a lock."""
+  return path.is_dir() and all(p.name == lock.NAME for p in path.iterdir())
 
 
 def restore_or_init(

@@ -5,10 +5,14 @@ import jax
 import numpy as np
 import pytest
 
-from configs import extrapolation, transformer
+from configs import extrapolation, looped, transformer
+from reasoning_depth import errors
 from reasoning_depth.analysis import depth, exits
 from reasoning_depth.scoring import evaluate
+from reasoning_depth.tasks import base as tasks_base
+from reasoning_depth.tasks import ceiling
 from reasoning_depth.training import experiment, state
+from tests.analysis import plain
 
 SAMPLES = 60
 # All stop at the second step, and none before the last.
@@ -39,9 +43,8 @@ def build(which):
 
 
 def own_evaluation(exp, params):
-  samples = evaluate.held_out(
-    exp.task, state.evaluation_key(exp.config.seed), 'test', SAMPLES, True
-  )
+  key = state.evaluation_key(exp.config.seed)
+  samples = exp.task.draw_held_out(key, 'test', SAMPLES, known='generation')
   evaluator = evaluate.Evaluator(exp.model, exp.task, exp.config, exp.mesh)
   return evaluator.run(params, samples).summary()
 
@@ -125,14 +128,64 @@ def test_overthinking_by_hand():
   assert (rising['depth'], rising['drop']) == (2, 0)
 
 
+def test_the_ceiling_of_a_chain_of_thought_is_that_of_its_last_step():
+  """Teacher forcing shows the true states before the one that is asked."""
+  c = smoke(looped)
+  c.task.update(variant='cot', look_ahead=(3,), width=8, num_states=2, radius=1)
+  exp = experiment.build(c)
+  params = jax.jit(exp.model.init)(
+    jax.random.key(0), np.zeros((1, exp.task.length), np.int32)
+  )['params']
+  record = measure(exp, params, depth.Settings(1, thresholds={}, rounds=0))
+  assert record['scored_by'] == 'teacher forcing'
+  key = state.evaluation_key(exp.config.seed)
+  rules, states, k = tasks_base.draw(
+    exp.task.sample_orbits, key, 'test', SAMPLES
+  )
+  last = ceiling.ceiling(rules, states[:, :4], np.ones_like(k), radius=1)
+  observed = ceiling.ceiling(rules, states[:, :2], k, radius=1)
+  ours = record['overall']['ceiling_exact_match']
+  assert ours == pytest.approx(last.named(True)['ceiling_exact_match'].mean())
+  assert ours > observed.named(True)['ceiling_exact_match'].mean() + 0.1
+
+
+def test_a_new_exit_rule_is_one_entry(monkeypatch):
+  rule = exits.Definition(stops=lambda s, t, _: s.entropy > t, thresholds=(0,))
+  monkeypatch.setitem(exits.RULES, 'always', rule)
+  assert depth.Settings().thresholds['always'] == (0,)
+  exp, params = build('looped')
+  wanted = {'always': rule.thresholds}
+  record = measure(exp, params, depth.Settings(2, 3.0, 1, wanted))
+  (point,) = record['exits']['always']
+  assert point['mean_steps'] == point['executed'] == 1
+
+
+class Repeated(plain.Plain):
+  """A model with depth steps that has neither halting units nor a head."""
+
+  def __call__(self, tokens, *, depth=None, deterministic=True):
+    return super().__call__(tokens)
+
+  def trained_depth(self):
+    return 1
+
+
+def test_a_model_with_depth_steps_alone():
+  exp, _ = build('looped')
+  _, params = plain.build(exp.task)
+  model = Repeated(exp.task.vocab_size)
+  key = state.evaluation_key(exp.config.seed)
+  settings = depth.Settings(rounds=1)
+  record = depth.measure(model, exp.task, params, key, exp.config, settings)
+  assert record['depths'] == [1, 2] and record['exits'] == {}
+  assert record['not_applicable'].keys() == depth.default_thresholds().keys()
+  assert record['timing']['full_seconds'] > 0
+
+
 def test_what_does_not_fit_is_told():
   exp = experiment.build(smoke(transformer))
   assert measure(exp, {}, depth.Settings()) is None
-  with pytest.raises(ValueError, match="thresholds of 'mean': allowed are kl"):
+  with pytest.raises(errors.UsageError, match='thresholds=mean: allowed are k'):
     depth.Settings(thresholds={'mean': (1,)})
-  with pytest.raises(ValueError, match='most=-1: must be 0 or more'):
+  with pytest.raises(errors.UsageError, match='most=-1: must be at least 0'):
     depth.Settings(most=-1)
-
-
-def test_every_rule_has_thresholds():
-  assert set(depth.THRESHOLDS) == {*exits.RULES, 'act'}

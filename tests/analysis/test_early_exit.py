@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.analysis import depth_scores, early_exit, exits
+from reasoning_depth.analysis import depth, early_exit, exits
 from reasoning_depth.models import layers, looped, trm
 from reasoning_depth.tasks import base
 
@@ -43,7 +43,7 @@ def build(name):
   if name == 'trm':
     kernel = jax.random.normal(jax.random.key(2), (8, 1))
     params['halting'] = {'kernel': kernel, 'bias': jnp.zeros(1)}
-  run = jax.jit(depth_scores.trajectory(model, MOST, 'softmax'))
+  run = jax.jit(depth.trajectory(model, MOST, 'softmax'))
   _, signals = jax.device_get(run(params, BATCH))
   answer = early_exit.EarlyExit(model, MOST, 'softmax')
   return model, params, jax.tree.map(np.transpose, signals), answer
@@ -120,7 +120,7 @@ def test_without_a_stop_all_steps_are_taken():
 
 def test_scores_of_a_trajectory_are_those_of_the_call():
   model, params, _, _ = build('looped')
-  run = jax.jit(depth_scores.trajectory(model, MOST, 'softmax'))
+  run = jax.jit(depth.trajectory(model, MOST, 'softmax'))
   scores, _ = run(params, BATCH)
   for n in (0, MOST - 1):
     logits = model.apply({'params': params}, TOKENS, depth=n + 1).logits

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reasoning_depth import errors
 from reasoning_depth.analysis import exits
 
 N, B, L, V, D = 5, 4, 3, 6, 2
+NAMES = st.sampled_from(list(exits.RULES))
 
 
 @jax.jit
@@ -81,14 +83,14 @@ def steps(rule, found):
 
 @hypothesis.given(
   seed=st.integers(0, 10**6),
-  name=st.sampled_from(exits.RULES),
+  name=NAMES,
   place=st.integers(0, 3),
   entropy=st.sampled_from([0.5, 1.0, 3.0]),
 )
 @hypothesis.settings(deadline=None, max_examples=60)
 def test_rules_are_the_definition(seed, name, place, entropy):
   sequence = drawn(seed)
-  rule = exits.Rule(name, exits.THRESHOLDS[name][place], entropy)
+  rule = exits.Rule(name, exits.RULES[name].thresholds[place], entropy)
   ours = steps(rule, signals(*sequence))
   assert ours.tolist() == by_hand(rule, *sequence)
 
@@ -97,16 +99,18 @@ def test_rules_stop_at_different_steps():
   """The sequences drawn here do not all end at once or never."""
   found = [signals(*drawn(seed)) for seed in range(20)]
   for name in exits.RULES:
-    middle = exits.Rule(name, exits.THRESHOLDS[name][2])
+    middle = exits.Rule(name, exits.RULES[name].thresholds[2])
     taken = np.concatenate([steps(middle, f) for f in found])
     assert len(np.unique(taken)) > 1, name
 
 
-@hypothesis.given(seed=st.integers(0, 10**6), name=st.sampled_from(exits.RULES))
+@hypothesis.given(seed=st.integers(0, 10**6), name=NAMES)
 @hypothesis.settings(deadline=None, max_examples=30)
 def test_a_looser_threshold_never_takes_more_steps(seed, name):
   found = signals(*drawn(seed))
-  taken = [steps(exits.Rule(name, t), found) for t in exits.THRESHOLDS[name]]
+  taken = [
+    steps(exits.Rule(name, t), found) for t in exits.RULES[name].thresholds
+  ]
   for loose, strict in zip(taken, taken[1:], strict=False):
     assert (loose <= strict).all()
   assert (taken[0] >= 1).all() and (taken[-1] <= N).all()
@@ -123,7 +127,7 @@ def test_an_entropy_bound_never_takes_fewer_steps(seed):
   assert (with_some >= alone).all()
 
 
-@hypothesis.given(seed=st.integers(0, 10**6), name=st.sampled_from(exits.RULES))
+@hypothesis.given(seed=st.integers(0, 10**6), name=NAMES)
 @hypothesis.settings(deadline=None, max_examples=20)
 def test_answer_positions_alone_are_looked_at(seed, name):
   log_p, latent, first, halt, asked = drawn(seed)
@@ -136,7 +140,7 @@ def test_answer_positions_alone_are_looked_at(seed, name):
     halt,
     asked,
   )
-  rule = exits.Rule(name, exits.THRESHOLDS[name][1])
+  rule = exits.Rule(name, exits.RULES[name].thresholds[1])
   np.testing.assert_array_equal(
     steps(rule, signals(log_p, latent, first, halt, asked)),
     steps(rule, signals(*mixed)),
@@ -162,15 +166,36 @@ def test_divergence_and_entropy_by_hand():
 
 def test_what_a_rule_does_not_need_is_not_kept():
   step = exits.Step(jnp.zeros((B, L, V)), jnp.zeros((B, L, D)), None)
+  kept = {
+    name: exits.nothing_before(step, rule.needs)
+    for name, rule in exits.RULES.items()
+  }
   for name in ('entropy', 'latent', 'q_head'):
-    assert not jax.tree.leaves(exits.nothing_before(step, name))
-  assert exits.nothing_before(step, 'argmax').log_p is None
-  assert exits.nothing_before(step, 'kl').tokens is None
+    assert not jax.tree.leaves(kept[name])
+  assert kept['argmax'].log_p is None and kept['kl'].tokens is None
+
+
+@pytest.mark.parametrize('name', exits.RULES)
+def test_a_rule_is_measured_from_what_it_needs(name):
+  """With only that kept, it stops where it does with everything kept."""
+  log_p, latent, first, halt, asked = drawn(3)
+  definition = exits.RULES[name]
+  rule = exits.Rule(name, definition.thresholds[1])
+  steps_left = [exits.Step(*x) for x in zip(log_p, latent, halt, strict=True)]
+  before = exits.nothing_before(steps_left[0], definition.needs)
+  every = signals(log_p, latent, first, halt, asked)
+  for n, step in enumerate(steps_left):
+    old = latent[n - 1] if n else first
+    found, before = exits.measure(step, before, old, asked, jnp.int32(n))
+    of_step = jax.tree.map(lambda x, n=n: x[n], every)
+    np.testing.assert_array_equal(
+      exits.stops(rule, found), exits.stops(rule, of_step)
+    )
 
 
 def test_bad_rules_are_named():
   found = signals(*drawn(0))
-  with pytest.raises(ValueError, match="rule 'mean': allowed are kl"):
+  with pytest.raises(errors.UsageError, match='rule=mean: allowed are kl'):
     exits.stops(exits.Rule('mean', 1.0), found)
   with pytest.raises(ValueError, match='q_head.*no halting head'):
     exits.stops(exits.Rule('q_head', 0.0), found.replace(halt=None))

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reasoning_depth import errors
 from reasoning_depth.analysis import lens
 from reasoning_depth.models import layers, transformer
 from reasoning_depth.tasks import composition
+from tests.analysis import plain
 from tests.models import test_hooks
 
 TASK = composition.Composition(8, 4, 3, 1, 1.0, 6)
@@ -41,7 +43,7 @@ def test_the_last_layer_and_loop_are_the_models_logits(name):
     assert jnp.abs(shown[-1, 0] - output.logits).max() > 1e-2
   # Each state by itself, as if the model ended there.
   if name == 'transformer':
-    first = lens.read_out(model, weights, seen['residual'][0])
+    first = model.lens_read_out(weights, seen['residual'][0])
     np.testing.assert_allclose(shown[0, 0], first, atol=1e-5)
 
 
@@ -61,12 +63,17 @@ def test_a_tuned_lens_comes_closer_to_the_answer():
   assert jnp.abs(maps['kernel'][0, 0]).max() > 0.02
 
 
-def test_analysis_averages_over_the_samples_of_a_set():
+def analyze(model, task, weights):
   config = types.SimpleNamespace(
     analyze=types.SimpleNamespace(samples=20, tuned_steps=2, hooks=''),
     eval=types.SimpleNamespace(batch_size=8),
   )
-  found = lens.analyze(MODEL, TASK, params(), jax.random.key(1), config)
+  return lens.analyze(model, task, weights, jax.random.key(1), config)
+
+
+def test_analysis_averages_over_the_samples_of_a_set():
+  found = analyze(MODEL, TASK, params())
+  assert found['loop_name'] == 'loop'
   assert found['milestones'] == ['bridge entity', 'answer']
   assert found['positions'] == ['entity', 'relation 1', 'relation 2']
   for kind in ('logit', 'tuned'):
@@ -76,3 +83,24 @@ def test_analysis_averages_over_the_samples_of_a_set():
   assert np.shape(entry['probability']) == (2, 1, 2, 3)
   assert (np.array(entry['rank']) >= 1).all()
   assert 0 < np.min(entry['probability']) < np.max(entry['probability']) < 1
+
+
+def test_a_plain_model_has_nothing_to_read_out():
+  model, weights = plain.build(TASK)
+  assert analyze(model, TASK, weights) is None
+
+
+class OnHost(composition.Composition):
+  """The same samples, made on the host as text is."""
+
+  on_host = True
+
+  def host_sample(self, seed, step, batch_size, split='train', first=0):
+    """See `base.Task`."""
+    return jax.device_get(TASK.sample(jax.random.key(seed), batch_size, split))
+
+
+def test_a_tuned_lens_needs_samples_made_on_the_device():
+  task = OnHost(8, 4, 3, 1, 1.0, 6)
+  with pytest.raises(errors.UsageError, match='analyze.tuned_steps=2: must be'):
+    analyze(MODEL, task, params())

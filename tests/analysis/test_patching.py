@@ -1,13 +1,16 @@
 import functools
+import types
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from reasoning_depth.analysis import activations, pairs, patching
+from reasoning_depth import errors
+from reasoning_depth.analysis import activations, patching
 from reasoning_depth.models import layers, looped
-from reasoning_depth.tasks import composition, extrapolation, groups, orbits
+from reasoning_depth.tasks import composition, groups
+from tests.analysis import plain
 from tests.models import test_hooks
 
 KEY = jax.random.key(0)
@@ -23,7 +26,7 @@ MODEL = looped.Looped(
 
 @functools.cache
 def swept():
-  found = pairs.of(TASK, KEY, 24)['entity']
+  found = TASK.pairs(KEY, 24)['entity']
   params = jax.jit(MODEL.init)(KEY, found.clean.inputs)['params']
   hooks = activations.find(MODEL, params, found.clean.inputs)
   places = {n: patching.places_of(MODEL, TASK, s) for n, s in hooks.items()}
@@ -103,28 +106,32 @@ def test_places_are_rows_and_memory_tokens():
   assert np.flatnonzero(places.members[0]).tolist() == [2]
 
 
-@pytest.mark.parametrize('kind', ['entity', 'relation'])
-def test_corrupt_queries_are_facts_with_another_answer(kind):
-  for task in (TASK, extrapolation.Extrapolation(6, 3, 4, 20, 10)):
-    found = pairs.of(task, KEY, 24)[kind]
-    assert len(found.clean.group) > 5
-    changed = found.clean.inputs != found.corrupt.inputs
-    assert (changed.sum(1) == 1).all()
-    last = (found.clean.inputs != task.pad).sum(1) - 1
-    at = 0 if kind == 'entity' else last
-    np.testing.assert_array_equal(changed.argmax(1), at)
-    assert (found.differ.sum(1) == 1).all()
-    if task is TASK:  # each of its hops is a fact
-      relations, tails = task.graph
-      for head, *given in found.corrupt.inputs.tolist():
-        for r in given:
-          slot = relations[head].tolist().index(r - task.num_entities)
-          head = tails[head, slot]
+def analyze(model, params, hooks=''):
+  config = types.SimpleNamespace(
+    analyze=types.SimpleNamespace(samples=12, tuned_steps=0, hooks=hooks)
+  )
+  return patching.analyze(model, TASK, params, KEY, config)
 
 
-def test_other_tasks_pair_samples_of_a_group():
-  task = orbits.Orbits(6, 1, 3, (1, 2), 'multi_horizon', 'masked')
-  found = pairs.of(task, KEY, 20)['sample']
-  np.testing.assert_array_equal(found.clean.group, found.corrupt.group)
-  assert found.differ.any(1).all() and len(found.clean.group) > 15
-  np.testing.assert_array_equal(found.clean.weights, found.corrupt.weights)
+def test_analysis_has_a_value_for_each_place_loop_and_layer():
+  found = analyze(MODEL, swept()[0], 'mlp,input')
+  assert found['loop_name'] == 'loop'
+  assert [entry['other'] for entry in found['pairs']] == ['entity', 'relation']
+  entry = found['pairs'][0]
+  assert 0 < entry['told_apart'] <= entry['num_pairs'] <= 12
+  shapes = {h['hook']: np.shape(h['recovered']) for h in entry['hooks']}
+  assert shapes == {'mlp': (3, 3, 2), 'input': (3, 3, 1)}
+
+
+def test_a_hook_that_the_model_lacks_is_named_with_its_field():
+  with pytest.raises(errors.UsageError) as error:
+    analyze(MODEL, swept()[0], 'mlp,memory')
+  assert str(error.value) == (
+    "config.analyze.hooks=mlp,memory: no hook 'memory'; this model has "
+    'attention, mlp, residual, input'
+  )
+
+
+def test_a_plain_model_has_nothing_to_patch():
+  model, params = plain.build(TASK)
+  assert analyze(model, params, 'mlp') is None

@@ -218,14 +218,14 @@ def test_loops_are_drawn_in_training_only(draw):
 @pytest.mark.parametrize(
   'fields, match',
   [
-    ({'inject': 'mul'}, 'recurrence.inject='),
-    ({'draw': 'uniform'}, 'recurrence.draw='),
+    ({'inject': 'mul'}, 'inject='),
+    ({'draw': 'uniform'}, 'draw='),
     (
       {'mean_loops': 9},
-      'recurrence.mean_loops=9: must be from .*min_loops=1.*max_loops=8',
+      'mean_loops=9: must be from .*min_loops=1.*max_loops=8',
     ),
-    ({'inject': 'none'}, 'recurrence.inject=none.*initial=embedding'),
-    ({'read_every': True, 'draw': 'poisson'}, 'recurrence.read_every=True'),
+    ({'inject': 'none'}, 'inject=none.*initial=embedding'),
+    ({'read_every': True, 'draw': 'poisson'}, 'read_every=True'),
   ],
 )
 def test_bad_fields_are_named(fields, match):

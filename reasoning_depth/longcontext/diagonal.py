@@ -116,7 +116,7 @@ class Diagonal:
       ended.append(out)
     ended = [out for out in ended if out is not None]
     x, usage = jax.tree.map(lambda *t: jnp.concatenate(t), *ended)
-    return grid.memory, _finish(x, usage, L, length)
+    return grid.memory, _finish(model, x, usage, length)
 
 
 def scheduled(model: base.Model, ramp: str = 'buckets') -> base.Model:
@@ -187,17 +187,14 @@ def _start(model: base.Model, x: jax.Array) -> Any:
   return x, halting.Usage(zeros, zeros, jnp.zeros(S))
 
 
-def _finish(x, usage, num_layers, length):
+def _finish(model, x, usage, length):
   """Hidden states and usage without the memory tokens' places."""
   if usage is None:
     ones = jnp.ones(x.shape[:2] + (length,))
     usage = halting.Usage(ones, 0 * ones, ones[:, 0, 0])
   else:
-    usage = halting.Usage(
-      usage.steps[:, :, :length] / num_layers,
-      usage.cost[:, :, :length] / num_layers,
-      usage.executed / num_layers,
-    )
+    usage = jax.tree.map(lambda t: t / model.config.num_layers, usage)
+    usage = halting.of_tokens(model.adaptive, usage, slice(length))
   return x[:, :, :length], usage
 
 

@@ -105,8 +105,10 @@ class AssociativeLayer(nn.Module):
 class MemoryStack(nn.Module):
   """All layers over one segment.
 
-  With halting of kind 'model', the stack repeats over the memory as it was
-  before the segment; only the last repetition's writes stay.
+  With halting of kind 'model', each repetition of the stack reads the memory as
+  it was before the segment. A sample keeps the writes of one repetition: the
+  last before which some of its own positions, memory tokens included, had not
+  halted. So the memory that it carries on does not depend on its batch.
 
   Attributes:
     config: shape of the stack of blocks.
@@ -203,7 +205,7 @@ class Segment(nn.Module):
       self.config, self.memory, self.causal, self.adaptive, self.num_steps,
       name='stack',
     )(x, states)  # fmt: skip
-    usage = usage.replace(steps=usage.steps[:, :L], cost=usage.cost[:, :L])
+    usage = halting.of_tokens(self.adaptive, usage, slice(L))
     return states, (x[:, :L], usage)
 
 

@@ -1,19 +1,26 @@
-"""Adaptive computation: how often a step is repeated, position by position.
+"""Adaptive computation: each position decides how often a module is repeated.
 
-Each position has a halting probability p before every repetition, read off its
-state. A rule turns the sequence of p into weights u of the states that the
-repetitions leave, and the answer is blended from them:
+A module (a layer, or a stack of them) is applied to the hidden states up to N
+times with the same parameters. Before each repetition a halting unit computes
+from each position's state a probability p of halting there. A rule turns a
+position's sequence of p into one weight u per repetition, and the output blends
+the states after the repetitions with these weights:
 
 - `act`: adaptive computation time (1603.08983, eq. 6 to 10). A position halts
   where its p add up to the threshold; the last weight is the remainder, so
   that the weights sum to one.
 - `universal`: the blend of Universal Transformers (1807.03819) and of ARMT's
   public code: y ← u·state + (1 − u)·y. Its weights do not sum to one, and a
-  position that the cap stops has no remainder.
+  position that has not halted after N repetitions has remainder 0.
 - `ponder`: PonderNet (2107.05407, eq. 5): p is the probability of halting here
-  if not before; the cost is the divergence from a geometric prior. Where the
-  threshold is passed, the repetition has all that is left.
-- `fixed`: every position takes all steps and the last state is the answer.
+  if not before; the cost is the divergence from a geometric prior. A position
+  halts where the probability of having halted reaches the threshold; that
+  repetition gets all probability that is left.
+- `fixed`: every position takes all N repetitions; the output is the last state.
+
+A sample's output is the same in any batch: a sample whose positions have all
+halted keeps its state while others are repeated. A position that has halted is
+still transformed, and attended to, until all positions of its sample have.
 """
 
 import dataclasses
@@ -30,7 +37,8 @@ from reasoning_depth.models import windows
 
 KINDS = ('none', 'layer', 'model')
 RULES = ('act', 'universal', 'ponder', 'fixed')
-_TINY = 1e-9
+COST_OVER = ('tokens', 'all')
+_TINY = 1e-9  # keeps logarithms finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,12 @@ class Halting(settings.Settings):
     most=20,
   )
   cost: float = settings.field(3e-4, 'weight of the ponder cost in the loss')
+  cost_over: str = settings.field(
+    'tokens',
+    'positions that the ponder cost is averaged over: tokens of the sequence, '
+    "or all of all segments, with memory tokens (ARMT's public code)",
+    choices=COST_OVER,
+  )
   prior: float = settings.field(
     0.3, 'ponder: probability of halting of the prior', above=0, most=1
   )
@@ -74,14 +88,16 @@ class Halting(settings.Settings):
 
 @flax.struct.dataclass
 class Progress:
-  """How far each position has come; float32 arrays of one shape.
+  """Halting state of each position; float32 arrays of one shape.
 
   Attributes:
-    spent: probability of having halted, or the p added up.
-    remainder: R, the weight of the step at which the position halted.
-    steps: repetitions that counted; expected ones for 'ponder'.
+    spent: sum of the weights so far; for 'ponder' the probability of having
+      halted.
+    remainder: R, the weight of the repetition at which the position halted.
+    steps: repetitions until the position halted; for 'ponder' their expected
+      number.
     divergence: from the prior so far, in nats; 'ponder' only.
-    running: 1 where the position has not halted.
+    running: 1 where the position has not halted, else 0.
   """
 
   spent: jax.Array
@@ -100,7 +116,7 @@ def start(shape: tuple[int, ...]) -> Progress:
 def advance(
   config: Halting, old: Progress, p: jax.Array, n: jax.Array, num_steps: int
 ) -> tuple[Progress, jax.Array]:
-  """One repetition of every position.
+  """Applies the rule to every position, for one repetition.
 
   Args:
     config: the rule.
@@ -151,7 +167,7 @@ def advance(
 def blend(
   config: Halting, y: jax.Array, state: jax.Array, u: jax.Array
 ) -> jax.Array:
-  """Adds a state [..., D] to the answer so far, with weights u [...]."""
+  """Adds a state [..., D] to the output so far, y, with weights u [...]."""
   u = u[..., None].astype(y.dtype)
   if config.rule == 'universal':
     return u * state + (1 - u) * y
@@ -170,7 +186,7 @@ def cost(config: Halting, progress: Progress) -> jax.Array:
 
 
 def _prior(probability: float, n: jax.Array, num_steps: int) -> jax.Array:
-  """Geometric distribution cut at N steps and normalised, at step n."""
+  """Geometric distribution over N steps, normalised, at step n from 0."""
   weight = probability * (1 - probability) ** n
   total = 1 - (1 - probability) ** num_steps
   return jnp.maximum(weight / total, _TINY)
@@ -178,13 +194,14 @@ def _prior(probability: float, n: jax.Array, num_steps: int) -> jax.Array:
 
 @flax.struct.dataclass
 class Usage:
-  """What repeating has cost.
+  """How many repetitions there were, and their ponder cost.
 
   Attributes:
-    steps: float32 [B, L], repetitions that counted.
-    cost: float32 [B, L], ponder cost before its weight.
-    executed: float32 scalar, repetitions that the device has run; it skips
-      those that no position of the batch needs any more.
+    steps: float32 [B, L], `Progress.steps` of each token.
+    cost: float32, ponder cost before its weight, of the positions that it is
+      averaged over: [B, L], or more where `Halting.cost_over` is 'all'.
+    executed: float32 scalar, repetitions that the device has run; those that
+      no position of the batch needs are skipped.
   """
 
   steps: jax.Array
@@ -206,13 +223,29 @@ def average(usage: Usage) -> Usage:
   )
 
 
-def joined(usage: Usage, stride: int) -> Usage:
-  """Usage [S, B, segment] of segments as that of the sequence."""
-  return Usage(
-    windows.join(usage.steps, stride),
-    windows.join(usage.cost, stride),
-    usage.executed.mean(),
-  )
+def of_tokens(config: Halting, usage: Usage, tokens: slice) -> Usage:
+  """Usage of a segment's tokens, from that of all its positions.
+
+  Args:
+    config: says whether the cost of memory tokens is kept.
+    usage: of tokens and memory tokens, along the last axis.
+    tokens: positions of the tokens.
+  """
+  cost = usage.cost
+  if config.cost_over == 'tokens':
+    cost = cost[..., tokens]
+  return usage.replace(steps=usage.steps[..., tokens], cost=cost)
+
+
+def joined(config: Halting, usage: Usage, stride: int) -> Usage:
+  """Usage [S, B, segment] of segments as that of the sequence.
+
+  The cost of all positions stays [S, B, segment and memory tokens].
+  """
+  cost = usage.cost
+  if config.cost_over == 'tokens':
+    cost = windows.join(cost, stride)
+  return Usage(windows.join(usage.steps, stride), cost, usage.executed.mean())
 
 
 class Adaptive(nn.Module):
@@ -222,7 +255,7 @@ class Adaptive(nn.Module):
     body: makes the module (x [B, L, D], *context) → (x, extra).
     config: the rule.
     num_steps: N of this call; `config.max_steps` in training.
-    unroll: whether the repetitions stand one after another in the program.
+    unroll: whether the scan over repetitions is unrolled.
   """
 
   body: Callable[..., nn.Module]
@@ -238,12 +271,14 @@ class Adaptive(nn.Module):
 
     Args:
       x: [B, L, D] hidden states.
-      extra: what the module returns besides, of the same structure; that of
-        the last repetition is returned.
+      extra: initial value of the module's second output: arrays
+        [layers, B, ...], or None.
       *context: passed to the module unchanged at each repetition.
 
     Returns:
-      blended states [B, L, D], extra, and the usage.
+      the blended states [B, L, D]; the module's second output, for each sample
+      that of the last repetition before which some position of the sample had
+      not halted; and the usage.
     """
     scan = nn.scan(
       _Repetition,
@@ -277,17 +312,33 @@ class _Repetition(nn.Module):
       bias_init=nn.initializers.constant(self.config.bias),
       name='halting',
     )
+    needed = jnp.any(carry[3].running > 0, axis=1)  # [B]
 
     def run(mdl, carry):
       del mdl
-      x, y, _, progress, executed = carry
+      x, y, extra, progress, executed = carry
       p = jax.nn.sigmoid(unit(x.astype(jnp.float32))[..., 0])
       progress, u = advance(self.config, progress, p, n, self.num_steps)
-      x, extra = body(x, *context)
+      new_x, new_extra = body(x, *context)
+      # Selected before it is blended: a state that overflows once its sample
+      # has halted would make 0·inf in the output.
+      x = _select(needed, new_x, x, axis=0)
+      extra = _select(needed, new_extra, extra, axis=1)
       y = blend(self.config, y, x, u)
       return x, y, extra, progress, executed + 1
 
     if self.is_initializing():
       return run(self, carry), None
-    needed = jnp.any(carry[3].running > 0)
-    return nn.cond(needed, run, lambda mdl, carry: carry, self, carry), None
+    carry = nn.cond(jnp.any(needed), run, lambda _, carry: carry, self, carry)
+    return carry, None
+
+
+def _select(which: jax.Array, new: Any, old: Any, axis: int) -> Any:
+  """New arrays where `which` [B] holds, old ones elsewhere; B is at `axis`."""
+
+  def select(new, old):
+    shape = [1] * new.ndim
+    shape[axis] = -1
+    return jnp.where(which.reshape(shape), new, old)
+
+  return jax.tree.map(select, new, old)

@@ -66,10 +66,8 @@ class Segment(nn.Module):
     c = self.config
     norm = layers.make_norm(c.norm, c.norm_epsilon, 'norm')
     x = norm(x.reshape(-1, D)).reshape(B, L + 2 * M, D)
-    here = halting.Usage(
-      usage.steps[:, M:-M], usage.cost[:, M:-M], usage.executed
-    )
-    return x[:, -M:], (x[:, M:-M], here)
+    usage = halting.of_tokens(self.adaptive, usage, slice(M, -M))
+    return x[:, -M:], (x[:, M:-M], usage)
 
 
 class RMT(segmented.SegmentModel, kw_only=True):

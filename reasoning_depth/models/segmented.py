@@ -91,9 +91,8 @@ class SegmentModel(base.Model, kw_only=True):
     _, _, logits, usage = self._run(
       parts, None, lambda x: windows.join(x, self.stride), depth
     )
-    return transformer.output(
-      logits, self.adaptive, halting.joined(usage, self.stride)
-    )
+    usage = halting.joined(self.adaptive, usage, self.stride)
+    return transformer.output(logits, self.adaptive, usage)
 
   def trained_depth(self) -> int:
     """See `base.Model`."""

@@ -44,7 +44,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     model = models.make(config.model, task)
     schedule.check(model)
   method = _method(config, model, made)
-  with settings.within('config.train.method='):
+  with settings.within(f'config.train.method={config.train.method}: '):
     method.check(task)
   _check_depth(config, task, model)
   with settings.within('config.'):

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import armt, layers, memory, transformer, windows
+from reasoning_depth.longcontext import diagonal
+from reasoning_depth.models import (
+  armt,
+  halting,
+  layers,
+  memory,
+  transformer,
+  windows,
+)
 
 B, SEGMENT, V = 2, 4, 7
 BACKBONE = layers.TransformerConfig(
@@ -172,3 +180,37 @@ def test_segments_that_do_not_cover_the_sequence_are_refused():
   with pytest.raises(ValueError, match='4 tokens every 3 do not cover'):
     windows.starts(12, 4, 3)
   assert windows.starts(10, 4, 3).tolist() == [0, 3, 6]
+
+
+@pytest.mark.parametrize('kind', ['layer', 'model'])
+def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions(kind):
+  stride = 2
+  base, _, tokens = build(stride=stride)
+  adaptive = halting.Halting(kind, max_steps=3, cost=1.0)
+  model = base.clone(adaptive=adaptive)
+  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  segment = params['segment']
+  stack = jax.jit(armt.MemoryStack(BACKBONE, MEMORY, True, adaptive, 3).apply)
+  states, costs = model.first_memory(B), []
+  for part in windows.split(tokens, SEGMENT, stride):
+    x = params['embedding']['tokens']['embedding'][part]
+    last = jnp.broadcast_to(segment['memory_tokens'], (B, 3, BACKBONE.width))
+    x = jnp.concatenate([x, last], axis=1)
+    _, (states, usage) = stack({'params': segment['stack']}, x, states)
+    costs.append(usage.cost)
+  costs = np.stack(costs)  # [S, B, SEGMENT + 3]
+  first, later = costs[0, :, :SEGMENT], costs[1:, :, SEGMENT - stride : SEGMENT]
+  by_hand = {
+    'tokens': np.concatenate([first.ravel(), later.ravel()]).mean(),
+    'all': costs.mean(),
+  }
+  assert abs(by_hand['tokens'] - by_hand['all']) > 1e-3
+  for cost_over, mean in by_hand.items():
+    asked = model.clone(
+      adaptive=dataclasses.replace(adaptive, cost_over=cost_over)
+    )
+    scheduled = [diagonal.scheduled(asked)] if kind == 'layer' else []
+    for one in (asked, *scheduled):
+      output = jax.jit(one.apply)({'params': params}, tokens)
+      np.testing.assert_allclose(output.penalty, mean, rtol=1e-5)
+      assert output.ponder.shape == tokens.shape

@@ -4,10 +4,12 @@ tests/data/act_reference.npz holds halting weights, inputs, outputs and
 gradients of the public ARMT code's adaptive computation (PyTorch, float32).
 """
 
+import dataclasses
 import functools
 import pathlib
 
 import flax.linen as nn
+import flax.traverse_util
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -15,7 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import halting, layers, transformer
+from reasoning_depth.models import (
+  armt,
+  halting,
+  layers,
+  memory,
+  rmt,
+  transformer,
+  windows,
+)
 
 REFERENCE = np.load(
   pathlib.Path(__file__).parents[1] / 'data/act_reference.npz'
@@ -217,9 +227,166 @@ def test_steps_that_nobody_needs_are_not_run(kind):
 
 @pytest.mark.parametrize(
   'field', [{'kind': 'block'}, {'rule': 'art'}, {'max_steps': 0},
-            {'threshold': 0.0}, {'prior': 1.5}],
+            {'threshold': 0.0}, {'prior': 1.5}, {'cost_over': 'some'}],
 )  # fmt: skip
 def test_bad_fields_are_named(field):
   name, value = next(iter(field.items()))
   with pytest.raises(ValueError, match=f'halting.{name}=.*{value}'):
     halting.Halting(**field)
+
+
+class Mixing(nn.Module):
+  """Positions see each other; besides, one array with samples along axis 1."""
+
+  @nn.compact
+  def __call__(self, x):
+    x = x + jnp.tanh(nn.Dense(x.shape[-1])(x + x.mean(1, keepdims=True)))
+    return x, x.sum(1)[None]
+
+
+@pytest.mark.parametrize('threshold', [0.3, 0.9, 1.0])
+@pytest.mark.parametrize('rule', halting.RULES)
+def test_a_sample_alone_is_as_in_its_batch(rule, threshold):
+  B, L, D, N = 6, 3, 4, 5
+  config = halting.Halting('layer', rule, N, threshold)
+  module = halting.Adaptive(Mixing, config, N)
+  x = 2 * jax.random.normal(jax.random.key(0), (B, L, D))
+  first = jnp.zeros((1, B, D))
+  params = module.init(jax.random.key(1), x, first)['params']
+  params['repeated']['halting']['kernel'] *= 4
+
+  @jax.jit
+  def run(x, first):
+    def loss(x):
+      y, extra, usage = module.apply({'params': params}, x, first)
+      total = jnp.sum(y**2) + jnp.sum(usage.cost) + jnp.sum(jnp.tanh(extra))
+      return total, (y, extra[0], usage)
+
+    gradient, (*states, usage) = jax.grad(loss, has_aux=True)(x)
+    return (gradient, *states, usage.steps, usage.cost), usage.executed
+
+  whole, executed = run(x, first)
+  runs = []
+  for b in range(B):
+    alone, ran = run(x[b : b + 1], first[:, b : b + 1])
+    runs.append(float(ran))
+    for ours, theirs in zip(alone, whole, strict=True):
+      np.testing.assert_allclose(ours[0], theirs[b], atol=1e-5, rtol=1e-5)
+  assert executed == max(runs)
+  # Else no sample would have to wait for another one.
+  all_run = rule == 'fixed' or (rule == 'ponder' and threshold == 1)
+  assert len(set(runs)) == 1 if all_run else min(runs) < max(runs)
+
+
+class Growing(nn.Module):
+  """Its state overflows in the second repetition."""
+
+  def __call__(self, x):
+    return x * 1e25, None
+
+
+@pytest.mark.parametrize('rule', ['act', 'universal', 'ponder'])
+def test_a_sample_that_has_halted_cannot_overflow(rule):
+  config = halting.Halting('layer', rule, 3)
+  module = halting.Adaptive(Growing, config, 3)
+  unit = {'kernel': jnp.full((1, 1), 10.0), 'bias': jnp.full(1, -3.0)}
+  params = {'repeated': {'halting': unit}}
+
+  @jax.jit
+  def run(params, x):
+    y, _, usage = module.apply({'params': params}, x, None)
+    return y.sum(), usage.executed
+
+  # The first sample halts at once, with p = 1; the other one, at 0, runs on.
+  x = jnp.array([[[1.0]], [[0.0]]])
+  (total, executed), gradient = jax.value_and_grad(run, has_aux=True)(params, x)
+  assert executed == 3
+  np.testing.assert_allclose(total, 1e25, rtol=1e-4)
+  assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+SMALL = layers.TransformerConfig(
+  num_layers=1, width=8, num_heads=2, mlp_width=8
+)
+
+
+@functools.cache
+def small(name, config):
+  """A model, parameters that use its memory, and tokens.
+
+  Parameters and tokens are such that samples halt at different steps.
+  """
+  layer = functools.partial(layers.Block, SMALL, True)
+  shape = {
+    'config': SMALL, 'vocab_size': V, 'segment_length': 4, 'stride': 4,
+    'adaptive': config,
+  }  # fmt: skip
+  if name == 'transformer':
+    model = transformer.Transformer(SMALL, V, layer, config)
+  elif name == 'rmt':
+    model = rmt.RMT(layer=layer, num_tokens=2, **shape)
+  else:
+    choices = memory.MemoryConfig(num_tokens=2, key_width=4)
+    model = armt.ARMT(memory=choices, causal=True, **shape)
+  tokens = jnp.repeat(jnp.arange(V)[:, None], 8, axis=1)
+  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  noise = jax.random.normal(jax.random.key(2), (64,))
+  flat = flax.traverse_util.flatten_dict(params)
+  for path, p in flat.items():
+    # Away from zero, so that the memory is used.
+    flat[path] = p + jnp.resize(noise, p.shape) / 5
+    if path[-2:] == ('halting', 'kernel'):
+      flat[path] = 5 * p
+  return model, flax.traverse_util.unflatten_dict(flat), tokens
+
+
+@pytest.mark.parametrize(
+  'name,kind,rule,threshold',
+  [
+    ('transformer', 'layer', 'act', 0.9),
+    ('transformer', 'model', 'act', 0.9),
+    ('rmt', 'layer', 'act', 0.9),
+    ('rmt', 'model', 'act', 0.9),
+    ('armt', 'layer', 'act', 0.9),
+    ('armt', 'model', 'act', 0.9),
+    ('armt', 'model', 'universal', 0.9),
+    ('armt', 'model', 'ponder', 0.9),
+  ],
+)
+def test_output_and_memory_do_not_depend_on_the_batch(
+  name, kind, rule, threshold
+):
+  model, params, tokens = small(name, halting.Halting(kind, rule, 4, threshold))
+
+  @jax.jit
+  def run(tokens):
+    output, memory = model.apply({'params': params}, tokens), None
+    if name != 'transformer':
+      parts = windows.split(tokens, 4, 4)
+      _, memory, _ = model.apply(
+        {'params': params}, parts, None, None, method='read_segments'
+      )
+    # The memories of ARMT's layers are stacked along axis 0.
+    if name == 'armt':
+      memory = jax.tree.map(lambda m: m[0], memory)
+    return (output.logits, output.ponder, memory), output.executed
+
+  whole, _ = run(tokens)
+  runs = []
+  for b, sample in enumerate(tokens):
+    # A batch of copies of the sample, so that the same program runs.
+    alone, ran = run(jnp.tile(sample, (len(tokens), 1)))
+    runs.append(float(ran))
+    for ours, theirs in zip(
+      jax.tree.leaves(alone), jax.tree.leaves(whole), strict=True
+    ):
+      scale = 1 + jnp.abs(theirs).max()
+      np.testing.assert_allclose(ours[b] / scale, theirs[b] / scale, atol=1e-5)
+  assert min(runs) < max(runs), 'no sample waits for another one'
+
+
+def test_without_memory_tokens_both_averages_of_the_cost_are_the_same():
+  config = halting.Halting('layer', 'act', 3, cost=1.0)
+  tokens, _ = outputs(config)
+  every, _ = outputs(dataclasses.replace(config, cost_over='all'))
+  assert tokens.penalty == every.penalty > 0

@@ -1,10 +1,18 @@
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import kernels, layers, rmt, transformer, windows
+from reasoning_depth.models import (
+  halting,
+  kernels,
+  layers,
+  rmt,
+  transformer,
+  windows,
+)
 
 B, SEGMENT, M, V = 2, 4, 3, 7
 BACKBONE = layers.TransformerConfig(
@@ -70,3 +78,24 @@ def test_gradient_reaches_as_many_segments_as_asked():
   assert reach(0) == [True] * 4
   assert reach(2) == [False, False, True, True]
   assert reach(1) == [False, False, False, True]
+
+
+def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions():
+  base, _, tokens = build(count=1)
+  adaptive = halting.Halting('layer', max_steps=3, cost=1.0)
+  model = base.clone(adaptive=adaptive)
+  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
+  x = params['embedding']['tokens']['embedding'][tokens]
+  x = jnp.concatenate([memory, x, memory], axis=1)
+  _, _, usage = transformer.Stack(BACKBONE, BLOCK, adaptive).apply(
+    {'params': params['segment']['stack']}, x
+  )
+  tokens_alone, all_of_them = usage.cost[:, M:-M].mean(), usage.cost.mean()
+  assert abs(tokens_alone - all_of_them) > 0.01
+  for cost_over, mean in (('tokens', tokens_alone), ('all', all_of_them)):
+    asked = model.clone(
+      adaptive=dataclasses.replace(adaptive, cost_over=cost_over)
+    )
+    output = jax.jit(asked.apply)({'params': params}, tokens)
+    np.testing.assert_allclose(output.penalty, mean, rtol=1e-5)

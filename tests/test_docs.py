@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+import main
 from reasoning_depth import models, settings, tasks
+from reasoning_depth.bench import __main__ as bench
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import config as whole
 
@@ -64,6 +66,21 @@ def test_modules_that_are_named_are_there(page):
   for name in named:
     path = ROOT / name.replace('.', '/')
     assert path.with_suffix('.py').is_file() or (path / '__main__.py').is_file()
+
+
+@pytest.mark.parametrize('page', TEXTS)
+def test_modes_and_benchmarks_that_are_named_are_there(page):
+  modes = set(re.findall(r'--mode=([a-z]+)', TEXTS[page]))
+  assert modes <= main.MODES.keys()
+  benchmarks = re.findall(r'reasoning_depth\.bench ([a-z_]+)', TEXTS[page])
+  assert set(benchmarks) <= bench.BENCHMARKS.keys()
+
+
+def test_readme_is_short_and_has_the_test_command():
+  text = TEXTS['README.md']
+  assert len(text.splitlines()) <= 150
+  block = text.partition('<!-- test -->')[2].partition('<!-- end -->')[0]
+  assert '-m pytest -n 2' in block
 
 
 @pytest.mark.parametrize('page', COMMANDS)

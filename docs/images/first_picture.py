@@ -48,7 +48,9 @@ def orbit(axes) -> None:
   axes.grid(which='minor', color='white', linewidth=1)
   axes.tick_params(which='both', length=0)
   axes.set_xticks([])
-  axes.set_yticks([0, OBSERVED - 1, len(kind) - 1], ['1', 'T', f'T+{LOOK_AHEAD}'])
+  axes.set_yticks(
+    [0, OBSERVED - 1, len(kind) - 1], ['1', 'T', f'T+{LOOK_AHEAD}']
+  )
   axes.spines[:].set_visible(False)
   middle = OBSERVED + (LOOK_AHEAD - 2) / 2
   axes.text(
@@ -71,10 +73,11 @@ def accuracy(axes) -> None:
         if group['group'] == hops
       ]
     )
-    trained = hops <= TRAINED
+    name = 'trained' if hops <= TRAINED else 'not trained on'
+    line = '-' if hops <= TRAINED else '--'
     axes.plot(
-      loops, seeds.mean(0), color=color, marker='o', linestyle='-' if trained else '--',
-      label=f'{hops} hops, {"trained" if trained else "not trained on"}',
+      loops, seeds.mean(0), color=color, marker='o', linestyle=line,
+      label=f'{hops} hops, {name}',
     )  # fmt: skip
     axes.fill_between(loops, seeds.min(0), seeds.max(0), color=color, alpha=0.2)
   axes.set_xticks(loops)

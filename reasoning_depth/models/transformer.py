@@ -313,7 +313,10 @@ def read_out(
     norm: in the place of the config's, such as 'none'.
   """
   table = params['embedding']['tokens']['embedding'] if config.tied else None
-  module = ReadOut(vocab_size, norm or config.norm, config.norm_epsilon)
+  # Without a parent: a model's own method calls this outside of `apply`.
+  module = ReadOut(
+    vocab_size, norm or config.norm, config.norm_epsilon, parent=None
+  )
   return module.apply({'params': params.get('read_out', {})}, x, table)
 
 

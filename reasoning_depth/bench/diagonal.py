@@ -116,7 +116,7 @@ def build(a: argparse.Namespace, segment: int) -> armt.ARMT:
   """The model of a shape; segments do not overlap."""
   shape = SHAPES[a.shape]
   backbone = dataclasses.replace(
-    shape.backbone, dtype=layers.DTYPES[a.dtype], attention=a.attention
+    shape.backbone, dtype=a.dtype, attention=a.attention
   )
   return armt.ARMT(
     config=backbone, memory=shape.memory, vocab_size=shape.vocab_size,
@@ -134,7 +134,7 @@ def _parameters(a: argparse.Namespace, model: armt.ARMT) -> Any:
     stack = params['segment']['stack']['layers']
     normal = nn.initializers.lecun_normal(batch_axis=0)
     stack['value'] = normal(jax.random.fold_in(key, 1), stack['value'].shape)
-    dtype = layers.DTYPES[a.dtype] if a.work == 'prefill' else jnp.float32
+    dtype = a.dtype if a.work == 'prefill' else 'float32'
     return jax.tree.map(lambda p: p.astype(dtype) if p.ndim > 2 else p, params)
 
   return init(jax.random.key(0))
@@ -190,7 +190,7 @@ def _row(a: argparse.Namespace, segment: int, length: int) -> dict[str, Any]:
     jax.random.key(1), (a.batch, length), 0, model.vocab_size
   )
   work = WORK[a.work]
-  models = {'sequential': model} | {
+  models = {'scan': model} | {
     f'diagonal_{ramp}': diagonal.scheduled(model, ramp) for ramp in a.ramps
   }
   programs = {
@@ -209,13 +209,13 @@ def _row(a: argparse.Namespace, segment: int, length: int) -> dict[str, Any]:
     'segment': segment,
     'length': length,
     'seconds': seconds,
-    'times_sequential': {
-      n: {k: seconds['sequential'][k] / s[k] for k in ('median', 'least')}
+    'times_scan': {
+      n: {k: seconds['scan'][k] / s[k] for k in ('median', 'least')}
       for n, s in seconds.items()
     },
     'peak_bytes': {n: _peak(f) for n, f in programs.items()},
     'largest_relative_logit_difference': {
-      n: float(np.abs(x - logits['sequential']).max() / np.abs(x).max())
+      n: float(np.abs(x - logits['scan']).max() / np.abs(x).max())
       for n, x in logits.items()
     },
   }

@@ -9,9 +9,10 @@ import time
 import jax
 
 from reasoning_depth import models, tasks
-from reasoning_depth.analysis import activations, pairs, patching
+from reasoning_depth.analysis import activations, patching
 from reasoning_depth.bench import output
 from reasoning_depth.runtime import configuration
+from reasoning_depth.tasks import base
 
 
 def main(args: list[str]) -> None:
@@ -30,9 +31,9 @@ def main(args: list[str]) -> None:
   model = models.make(c.model, task)
   # More than asked for, since facts have no second hop.
   key = jax.random.key(0)
-  found = pairs.of(task, key, 4 * a.samples)['entity']
+  found = task.pairs(key, 4 * a.samples)['entity']
   found = jax.tree.map(lambda x: x[: a.samples], (found.clean, found.corrupt))
-  found = pairs.Pairs(*found)
+  found = base.Pairs(*found)
   params = jax.jit(model.init)(key, found.clean.inputs)['params']
   hooks = activations.find(model, params, found.clean.inputs, a.loops)
   places = {

@@ -14,29 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth import models
+from reasoning_depth import models, settings
 from reasoning_depth.bench import output
 from reasoning_depth.runtime import stopwatch
-from reasoning_depth.tasks import orbits
+from reasoning_depth.tasks import orbit_tokens, orbits
+from reasoning_depth.training import config as whole
 from reasoning_depth.training import optimizer, state, step
 
-MODEL = {
-  'num_layers': 4, 'width': 128, 'num_heads': 4, 'mlp_width': 512,
-  'positions': 'rotary', 'rotary_fraction': 0.25, 'parallel_residual': True,
-  'remat': 'none', 'attention': 'xla', 'unroll': 0,
-}  # fmt: skip
-MEMORY = {
-  'num_tokens': 16, 'key_width': 32, 'nu': 3, 'num_heads': 1,
-  'features': 'normalised', 'correction': True, 'use_denominator': True,
-  'gating': False, 'truncate': 0, 'unroll': 0,
-}  # fmt: skip
-TRAIN = {
-  'learning_rate': 3e-4, 'schedule': 'constant', 'warmup_steps': 0,
-  'decay_steps': 0, 'num_steps': 1, 'b1': 0.9, 'b2': 0.999,
-  'weight_decay': 0.01, 'clip': 1.0, 'clip_by': 'norm', 'ema': 0.0,
-  'max_skips': 0,
-  'gradient_accumulation': 1, 'loss': 'softmax', 'depth_loss': 'last',
-}  # fmt: skip
+# The paper's size is the default of every model.
+TRAIN = settings.values(
+  whole.Train(
+    num_steps=1, steps_per_dispatch=1, schedule='constant', warmup_steps=0,
+    decay_steps=0,
+  )
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +36,14 @@ class Case:
 
   Attributes:
     model: its name.
-    segment_states: states in a segment.
+    segment_states: states in a segment; 0 for a model without segments.
     repeat_states: states shown again.
     observed: states of the orbit; the answer is one more.
     steps: repetitions of each layer, all of them run; 1 for none.
   """
 
   model: str
-  segment_states: int = 1
+  segment_states: int = 0
   repeat_states: int = 0
   observed: int = 10
   steps: int = 1
@@ -61,8 +52,8 @@ class Case:
 CASES = {
   'transformer': Case('transformer'),
   'transformer_act4': Case('transformer', steps=4),
-  'armt_11x21': Case('armt'),
-  'armt_22x21': Case('armt', observed=21),
+  'armt_11x21': Case('armt', segment_states=1),
+  'armt_22x21': Case('armt', segment_states=1, observed=21),
   'armt_repeat_10x42': Case('armt', segment_states=2, repeat_states=1),
 }
 
@@ -137,14 +128,12 @@ def _task(observed: int) -> orbits.Orbits:
 
 def build(a: argparse.Namespace, case: Case) -> tuple[nn.Module, orbits.Orbits]:
   """Model and task of a case."""
-  memory = {
-    **MEMORY, 'segment_states': case.segment_states,
-    'repeat_states': case.repeat_states,
-  }  # fmt: skip
-  config = {
-    **MODEL, 'name': case.model, 'dtype': a.dtype, 'attention': a.attention,
-    'memory': memory,
-  }  # fmt: skip
+  config = {'name': case.model, 'dtype': a.dtype, 'attention': a.attention}
+  if case.segment_states:
+    config['memory'] = {
+      'segment_states': case.segment_states,
+      'repeat_states': case.repeat_states,
+    }
   if case.steps > 1:
     # PonderNet's rule: no position halts before its last step, so all are run.
     config['halting'] = {
@@ -176,7 +165,7 @@ def _ours(
     'parameters': sum(x.size for x in jax.tree.leaves(current.params)),
     'tokens': task.length,
     'flops_per_step_by_xla': cost.get('flops'),
-    'temporary_bytes': getattr(memory, 'temp_size_in_bytes', None),
+    'temporary_bytes': memory.temp_size_in_bytes,
   }
   holder = [current]
 
@@ -221,7 +210,7 @@ def _torch(
 
   attention = 'eager' if 'eager' in kind else 'sdpa'
   config = transformers.GPTNeoXConfig(
-    vocab_size=orbits.VOCAB_SIZE, hidden_size=128, num_hidden_layers=4,
+    vocab_size=orbit_tokens.VOCAB_SIZE, hidden_size=128, num_hidden_layers=4,
     num_attention_heads=4, intermediate_size=512, hidden_act='gelu',
     max_position_embeddings=256, use_parallel_residual=True,
     attn_implementation=attention, attention_dropout=0.0, hidden_dropout=0.0,

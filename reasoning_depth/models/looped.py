@@ -101,7 +101,7 @@ class Recurrence(settings.Settings):
 
 
 def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
-  """Number of loops of a batch, int32 scalar from `least` to `most`."""
+  """Number of loops of a batch, int32 scalar from min_loops to max_loops."""
   if config.draw == 'fixed':
     return jnp.int32(config.mean_loops)
   rate = jnp.float32(config.mean_loops)
@@ -114,6 +114,61 @@ def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   else:
     loops = jax.random.poisson(key, rate)
   return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """How the loops of one call run.
+
+  Attributes:
+    most: loops at most.
+    drawn: whether their number is drawn, up to `most`; else it is `most`.
+    covered: loops that the gradient covers, counted from the last.
+    early: whether the loops before those run as a while-loop, whose memory does
+      not grow with their number; else all loops are in one scan.
+    unroll: whether the scan may be unrolled.
+  """
+
+  most: int
+  drawn: bool
+  covered: int
+  early: bool
+  unroll: bool
+
+  @property
+  def scanned(self) -> int:
+    """Loops of the scan."""
+    return self.covered if self.early else self.most
+
+  @property
+  def cut(self) -> int:
+    """Before which loop of the scan the gradient stops; -1 for nowhere."""
+    return self.scanned - self.covered if self.covered < self.most else -1
+
+
+def make_plan(
+  recurrence: Recurrence,
+  depth: int | None,
+  deterministic: bool,
+  watched: bool,
+) -> Plan:
+  """Decides how the loops of a call run.
+
+  Args:
+    recurrence: choices of the recurrence.
+    depth: loops asked for, or None.
+    deterministic: False in training.
+    watched: whether hooks are seen or replaced; they need every loop in a scan.
+  """
+  r = recurrence
+  drawn = depth is None and not deterministic and r.draw != 'fixed'
+  most = r.max_loops if drawn else depth or r.mean_loops
+  covered = min(r.truncate or most, most)
+  early = covered < most and not r.read_every and not watched
+  scanned = covered if early else most
+  # Many loops, asked for at inference, or hooks would make compiling slow.
+  unroll = not drawn and not watched and scanned <= r.max_loops
+  return Plan(most, drawn, covered, early, unroll)
 
 
 class Looped(base.Model):
@@ -186,30 +241,21 @@ class Looped(base.Model):
       depth: loops; None for the mean, or a draw in training.
       deterministic: False in training, where the key 'depth' is needed.
     """
-    r = self.recurrence
-    draws = depth is None and not deterministic and r.draw != 'fixed'
-    most = r.max_loops if draws else depth or r.mean_loops
-    loops = draw_loops(r, self.make_rng(RNG)) if draws else jnp.int32(most)
+    plan = make_plan(self.recurrence, depth, deterministic, hooks.watched(self))
+    loops = jnp.int32(plan.most)
+    if plan.drawn:
+      loops = draw_loops(self.recurrence, self.make_rng(RNG))
     e = self._input(tokens)
     s = self._initial(e, deterministic)
-    if self.is_initializing():
-      self._answer(self._loop(s, e, jnp.int32(0)))
-    covered = min(r.truncate or most, most)
-    # All loops in one scan where one looks into them.
-    if not r.read_every and covered < most and not hooks.watched(self):
-      s = self._without_gradient(s, e, loops - covered)
-      counts = jnp.arange(covered) + jnp.maximum(loops - covered, 0)
+    if self.is_initializing():  # one loop makes all parameters
+      s = self._loop(s, e, jnp.int32(0))
+      latents = s[None]
     else:
-      counts = jnp.arange(most)
-    first = len(counts) - covered if covered < most else -1
-    cuts = jnp.arange(len(counts)) == first
-    s, latents = self._with_gradient(
-      s, e, counts, cuts, loops if draws else None
-    )
+      s, latents = self._run(plan, loops, s, e)
     every = None
-    if r.read_every:
+    if self.recurrence.read_every:
       every = self._answer(latents.reshape(-1, *s.shape[1:]))
-      every = every.reshape(len(counts), *tokens.shape, -1)
+      every = every.reshape(len(latents), *tokens.shape, -1)
     return base.Output(
       logits=self._answer(s) if every is None else every[-1],
       depth_logits=every,
@@ -277,6 +323,37 @@ class Looped(base.Model):
       weights = weights + jax.lax.stop_gradient(hard - weights)
     return self.embedding(weights)
 
+  def _run(self, plan, loops, s, e):
+    """Follows a plan: the last latents, and those after each scanned loop."""
+    counts = jnp.arange(plan.scanned)
+    if plan.early:
+      before = loops - plan.covered
+      s = self._without_gradient(s, e, before)
+      counts = counts + jnp.maximum(before, 0)
+    cuts = jnp.arange(plan.scanned) == plan.cut
+
+    def body(mdl, s, loop):
+      n, cut = loop
+      s = jnp.where(cut, jax.lax.stop_gradient(s), s)
+
+      def step(mdl, s):
+        return mdl._loop(s, e, n)
+
+      if plan.drawn:
+        s = nn.cond(n < loops, step, lambda mdl, s: s, mdl, s)
+      else:
+        s = step(mdl, s)
+      return s, s
+
+    scan: Any = nn.scan(
+      body,
+      variable_broadcast='params',
+      variable_axes=hooks.AXES,
+      split_rngs={'params': False},
+      unroll=plan.scanned if plan.unroll and self.config.unroll > 1 else 1,
+    )
+    return scan(self, s, (counts, cuts))
+
   def _without_gradient(self, s, e, count):
     """`count` loops in constant memory, however many; none where negative."""
     e = jax.lax.stop_gradient(e)
@@ -286,50 +363,11 @@ class Looped(base.Model):
       return n + 1, mdl._loop(s, e, n)
 
     start = (jnp.int32(0), jax.lax.stop_gradient(s))
-    if self.is_initializing():
-      return start[1]
     _, s = nn.while_loop(
       lambda mdl, carry: carry[0] < count, body, self, start,
       broadcast_variables='params', split_rngs={'params': False},
     )  # fmt: skip
     return jax.lax.stop_gradient(s)
-
-  def _with_gradient(self, s, e, counts, cuts, loops):
-    """The last loops, as a scan; those past a number drawn are skipped."""
-    if self.is_initializing():
-      return s, jnp.broadcast_to(s, (len(counts), *s.shape))
-
-    def body(mdl, s, loop):
-      n, cut = loop
-      s = jnp.where(cut, jax.lax.stop_gradient(s), s)
-      if loops is None:
-        s = mdl._loop(s, e, n)
-      else:
-        s = nn.cond(
-          n < loops,
-          lambda mdl, s: mdl._loop(s, e, n),
-          lambda mdl, s: s,
-          mdl,
-          s,
-        )
-      return s, s
-
-    # As layers are, but for a number of loops asked at inference; a run that
-    # is looked into is short, and compiling it the longer part.
-    unroll = (
-      loops is None
-      and self.config.unroll > 1
-      and len(counts) <= self.recurrence.max_loops
-      and not hooks.watched(self)
-    )
-    scan: Any = nn.scan(
-      body,
-      variable_broadcast='params',
-      variable_axes=hooks.AXES,
-      split_rngs={'params': False},
-      unroll=len(counts) if unroll else 1,
-    )
-    return scan(self, s, (counts, cuts))
 
 
 @dataclasses.dataclass(frozen=True)

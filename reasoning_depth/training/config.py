@@ -13,7 +13,14 @@ from typing import Any
 
 import ml_collections
 
-from reasoning_depth import analysis, models, settings, tasks, training
+from reasoning_depth import (
+  analysis,
+  errors,
+  models,
+  settings,
+  tasks,
+  training,
+)
 from reasoning_depth.runtime import checkpoint, configuration, sharding
 from reasoning_depth.scoring import evaluate, losses
 from reasoning_depth.training import optimizer
@@ -147,13 +154,20 @@ def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
   for group, kinds in (('task', tasks.TASKS), ('model', models.MODELS)):
     name = f'{group}.name'
     field = settings.Field('', f'which {group}', choices=tuple(kinds))
-    if complaint := field.complaint(flat.get(name)):
-      settings.complain(f'config.{name}', flat.get(name), complaint)
+    if name not in flat:
+      raise errors.UsageError(
+        f'config.{name}: is missing; every config needs it'
+      )
+    if complaint := field.complaint(flat[name]):
+      settings.complain(f'config.{name}', flat[name], complaint)
     found[name] = field
     found |= settings.declared(kinds[flat[name]], f'{group}.')
   for group, kind in GROUPS.items():
     found |= settings.declared(kind, f'{group}.')
-  method = flat.get('train.method')
+  name = 'train.method'
+  if name in flat and (complaint := found[name].complaint(flat[name])):
+    settings.complain(f'config.{name}', flat[name], complaint)
+  method = flat.get(name)
   if method in METHODS:
     found |= settings.declared(METHODS[method], f'train.{method}.')
   return found

@@ -52,7 +52,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   if c.batch_multipliers and len(c.batch_multipliers) != len(c.stages):
     raise errors.UsageError(
       f'config.train.curriculum.batch_multipliers={c.batch_multipliers}: one '
-      f'for each of {len(c["values"])} stages, or ()'
+      f'for each of {len(c.stages)} stages, or ()'
     )
   stages = [
     experiment.build(_config_at(config, index))

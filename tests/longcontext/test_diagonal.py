@@ -146,7 +146,7 @@ def test_the_work_is_grouped():
 
 def test_what_cannot_be_grouped_is_refused():
   model, _, _ = build(1, 1)
-  with pytest.raises(ValueError, match='not for RMT, whose first layer reads'):
+  with pytest.raises(ValueError, match='diagonal: needs a memory of its own'):
     diagonal.scheduled(
       rmt.RMT(
         config=model.config, vocab_size=V, layer=layers.Block, num_tokens=1,

@@ -17,7 +17,7 @@ MODEL = armt.ARMT(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize('slow', ['sequential', 'diagonal'])
+@pytest.mark.parametrize('slow', ['scan', 'diagonal'])
 def test_the_slower_is_not_taken(slow):
   def wait(x):
     time.sleep(0.05)
@@ -31,7 +31,7 @@ def test_the_slower_is_not_taken(slow):
 
   name, model = schedule.fastest(MODEL, run, jnp.zeros(()), seconds=0)
   assert slow not in name
-  assert (model.executor is None) == (name == 'sequential')
+  assert (model.executor is None) == (name == 'scan')
 
 
 def test_every_schedule_is_tried():

@@ -156,7 +156,7 @@ def test_pieces_of_another_kind_are_refused():
   for piece in (tokens[:1], tokens[0], tokens.astype(np.int64)):
     with pytest.raises(ValueError, match=r'piece: must be int32 \[2, n\], not'):
       streaming.feed(model, params, state, piece)
-  with pytest.raises(ValueError, match="logits='none': allowed are all, last"):
-    streaming.feed(model, params, state, tokens, logits='none')
+  with pytest.raises(ValueError, match="logits='some': allowed are all"):
+    streaming.feed(model, params, state, tokens, logits='some')
   with pytest.raises(ValueError, match='together=0: must be at least 1'):
     streaming.feed(model, params, state, tokens, together=0)

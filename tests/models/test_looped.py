@@ -85,6 +85,58 @@ def test_loops_are_the_definition(fields):
   )
 
 
+# most, drawn, covered, early, unroll; then scanned and cut.
+PLANS = [
+  ({}, {}, (4, False, 4, False, True), (4, -1)),
+  ({}, {'depth': 20}, (20, False, 20, False, False), (20, -1)),
+  ({}, {'watched': True}, (4, False, 4, False, False), (4, -1)),
+  ({'truncate': 4}, {}, (4, False, 4, False, True), (4, -1)),
+  ({'truncate': 9}, {}, (4, False, 4, False, True), (4, -1)),
+  ({'truncate': 3}, {}, (4, False, 3, True, True), (3, 0)),
+  ({'truncate': 3}, {'depth': 20}, (20, False, 3, True, True), (3, 0)),
+  ({'truncate': 3}, {'depth': 2}, (2, False, 2, False, True), (2, -1)),
+  ({'truncate': 3}, {'watched': True}, (4, False, 3, False, False), (4, 1)),
+  (
+    {'truncate': 3, 'read_every': True},
+    {'depth': 5},
+    (5, False, 3, False, True),
+    (5, 2),
+  ),
+  (
+    {'draw': 'poisson'},
+    {'training': True},
+    (8, True, 8, False, False),
+    (8, -1),
+  ),
+  (
+    {'draw': 'poisson', 'truncate': 3},
+    {'training': True},
+    (8, True, 3, True, False),
+    (3, 0),
+  ),
+  ({'draw': 'poisson'}, {}, (4, False, 4, False, True), (4, -1)),
+  (
+    {'draw': 'poisson'},
+    {'training': True, 'depth': 5},
+    (5, False, 5, False, True),
+    (5, -1),
+  ),
+  ({}, {'training': True}, (4, False, 4, False, True), (4, -1)),
+]
+
+
+@pytest.mark.parametrize('fields, call, fixed, derived', PLANS, ids=str)
+def test_plan(fields, call, fixed, derived):
+  plan = looped.make_plan(
+    looped.Recurrence(**fields),  # mean_loops 4, max_loops 8
+    call.get('depth'),
+    deterministic=not call.get('training', False),
+    watched=call.get('watched', False),
+  )
+  assert plan == looped.Plan(*fixed)
+  assert (plan.scanned, plan.cut) == derived
+
+
 def gradient(model, variables, loops):
   def loss(variables):
     logits = model.apply(variables, TOKENS, depth=loops).logits

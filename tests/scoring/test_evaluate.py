@@ -169,7 +169,7 @@ def test_baselines_by_hand():
 def test_held_out_rules_are_not_for_training():
   for split, owner in (('validation', 1), ('test', 2)):
     samples = TASK.draw_held_out(KEY, split, 300)
-    key = jax.random.fold_in(KEY, evaluate.SPLIT_IDS[split])
+    key = jax.random.fold_in(KEY, base.SPLITS.index(split))
     rules, states, _ = TASK.sample_orbits(
       jax.random.fold_in(key, 0), base.BLOCK, split
     )

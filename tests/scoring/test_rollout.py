@@ -56,9 +56,8 @@ def test_answers_are_fed_back():
 
 
 def test_only_one_step_tasks_can_be_rolled_out():
-  rollout.check(TASK, 8)
-  rollout.check(orbits.Orbits(look_ahead=(2,)), 0)
+  TASK.check_rollout(8)
   with pytest.raises(ValueError, match='eval.rollout=4: needs'):
-    rollout.check(orbits.Orbits(look_ahead=(2,)), 4)
+    orbits.Orbits(look_ahead=(2,)).check_rollout(4)
   with pytest.raises(ValueError, match='eval.rollout=9: at most 8'):
-    rollout.check(TASK, 9)
+    TASK.check_rollout(9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import association as config
-from reasoning_depth.tasks import association
+from reasoning_depth.tasks import association, base
 from reasoning_depth.training import curriculum, experiment
 
 
@@ -108,7 +108,7 @@ def test_splits_and_keys_differ_and_repeat():
   task = association.Association(num_pairs=5)
   batches = [
     np.asarray(draw(task, seed, split=split).inputs)
-    for seed in (0, 1) for split in association.SPLITS
+    for seed in (0, 1) for split in base.SPLITS
   ]  # fmt: skip
   for a, b in itertools.combinations(batches, 2):
     assert not np.array_equal(a, b)
@@ -120,12 +120,12 @@ def test_splits_and_keys_differ_and_repeat():
 @pytest.mark.parametrize(
   'fields,message',
   [
-    ({'variant': 'forget'}, "variant='forget': allowed are remember, rewrite"),
-    ({'num_pairs': 0}, 'num_pairs=0: at least 1'),
-    ({'train_queries': 0}, 'train_queries=0: at least 1'),
-    ({'key_length': 0}, 'key_length=0: at least 1'),
-    ({'value_length': -1}, 'value_length=-1: at least 1'),
-    ({'symbols': 1}, 'symbols=1: allowed are 2 to'),
+    ({'variant': 'forget'}, 'variant=forget: allowed are remember, rewrite'),
+    ({'num_pairs': 0}, 'num_pairs=0: must be at least 1'),
+    ({'train_queries': 0}, 'train_queries=0: must be at least 1'),
+    ({'key_length': 0}, 'key_length=0: must be at least 1'),
+    ({'value_length': -1}, 'value_length=-1: must be at least 1'),
+    ({'symbols': 1}, 'symbols=1: must be at least 2'),
     (
       {'num_pairs': 17, 'key_length': 1},
       'num_pairs=17: .* key_length=1 and symbols=16 allow 16',

@@ -75,7 +75,7 @@ def test_answers_are_prefix_products(name):
 
 
 def test_bad_fields_are_named():
-  with pytest.raises(ValueError, match="group='a6': allowed are z60"):
+  with pytest.raises(ValueError, match='group=a6: allowed are z60'):
     groups.Groups(group='a6')
   with pytest.raises(ValueError, match='word_length=0'):
     groups.Groups(word_length=0)

@@ -160,17 +160,17 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
   'fields,message',
   [
     ({'width': 4}, 'width=4'),
-    ({'look_ahead': (0,)}, 'look_ahead=0: allowed are 1 to 8'),
-    ({'look_ahead': (9,)}, 'look_ahead=9'),
+    ({'look_ahead': (0,)}, 'look_ahead=.0,.: must be at least 1'),
+    ({'look_ahead': (9,)}, 'look_ahead=.9,.: must be at most 8'),
     ({'look_ahead': (1, 2)}, 'variant o_s takes one value'),
     ({'look_ahead': ()}, 'look_ahead'),
-    ({'layout': 'diagonal'}, "layout='diagonal'.*causal"),
-    ({'variant': 'o_p'}, "variant='o_p'"),
+    ({'layout': 'diagonal'}, 'layout=diagonal.*causal'),
+    ({'variant': 'o_p'}, 'variant=o_p'),
     ({'variant': 'o_o'}, 'layout=causal: variant=o_o needs layout=masked'),
     ({'variant': 'cot', 'layout': 'masked'}, 'layout=masked: .*layout=causal'),
     ({'num_states': 0}, 'num_states=0'),
-    ({'split_by': 'mirrors'}, "split_by='mirrors'"),
-    ({'name': 'orbit'}, "name='orbit': allowed are .*groups, orbits"),
+    ({'split_by': 'mirrors'}, 'split_by=mirrors'),
+    ({'name': 'orbit'}, 'name=orbit: allowed are .*groups, orbits'),
   ],
 )
 def test_bad_fields_are_named(fields, message):

@@ -23,7 +23,7 @@ def small(values=(1, 2, 3), **fields):
     batch_size=4,
     decay_steps=0,
   )
-  c.train.curriculum.update(field='look_ahead', values=values, **fields)
+  c.train.curriculum.update(field='look_ahead', stages=values, **fields)
   c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
   c.checkpoint.update(every=2, keep=9)
   return c
@@ -107,7 +107,7 @@ def test_weights_go_on_and_the_optimiser_as_asked(tmp_path, reset):
     ({'field': 'layout'}, "field='layout'"),
     ({'stages': ()}, 'stages=()'),
     ({'stages': (1, 2)}, 'the last stage must be the task.*(1, 2, 3)'),
-    ({'stages': (0, 3)}, 'config.task.look_ahead=0'),
+    ({'stages': (0, 3)}, r'config.task.look_ahead=\(0,.*: must be at least 1'),
     ({'batch_multipliers': (2, 1)}, r'batch_multipliers=\(2, 1\).*of 3 stages'),
   ],
 )

@@ -93,13 +93,11 @@ def test_reward_rises():
   c = transformer_config.get_config('smoke')
   c.model.update(num_layers=1, width=16, mlp_width=16)
   c.train.update(learning_rate=1e-2, schedule='constant', warmup_steps=0)
-  c.train.unlock()
-  c.train.grpo = grpo_config.grpo()
-  c.train.grpo.update(thinking=0, kl=0.0, format_reward=0.0)
+  own = grpo.Settings(thinking=0, kl=0.0, format_reward=0.0)
   task = Quiet(3, 1, 2)
   model = experiment.models.make(c.model, task)
   tx = optimizer.make(c.train)
-  run = grpo.make_train_step(model, tx, c.train, task)
+  run = grpo.make_train_step(model, tx, c.train, task, own)
   first = jax.jit(lambda: state.init(model, tx, c, task.length))()
   first = first.replace(carry=jax.tree.map(jnp.copy, first.params))
   dispatch = step.make_dispatch(
@@ -153,9 +151,11 @@ def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
 
 
 def test_bad_settings_are_named():
-  with pytest.raises(ValueError, match="grpo.reward='tokens'"):
+  with pytest.raises(
+    ValueError, match='reward=tokens: allowed are token, exact'
+  ):
     grpo.Settings(reward='tokens')
-  with pytest.raises(ValueError, match='grpo.generations=1'):
+  with pytest.raises(ValueError, match='generations=1: must be at least 2'):
     grpo.Settings(generations=1)
   c = grpo_config.get_config('smoke,layout=masked')
   c.mesh.data = 1

@@ -3,12 +3,12 @@ import numpy as np
 import optax
 import pytest
 
-from configs import common
+from reasoning_depth.training import config as whole
 from reasoning_depth.training import optimizer
 
 
 def config(**fields):
-  c = common.base().train
+  c = whole.default('orbits', 'transformer').train
   c.update(
     num_steps=100, warmup_steps=10, decay_steps=0, learning_rate=1.0, **fields
   )

@@ -31,7 +31,7 @@ def small(devices=1, **fields):
   c.train.update(
     num_steps=8, steps_per_dispatch=2, batch_size=8, warmup_steps=2, ema=0.9
   )
-  c.train.curriculum.update(values=(40, 80), most_steps=4)
+  c.train.curriculum.update(stages=(40, 80), most_steps=4)
   c.train.update(fields)
   c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=8)
   c.checkpoint.update(every=2, keep=9)

@@ -9,16 +9,18 @@ import jax
 import numpy as np
 import pytest
 
-from configs import armt as armt_config
-from configs import common
 from configs import llama as llama_config
 from configs import transformer as transformer_config
 from reasoning_depth import models
 from reasoning_depth.exchange import archive, huggingface
+from reasoning_depth.training import config as whole
 from reasoning_depth.training import experiment, pretrained, resume
 
 V, L = 40, 12
-TASK = types.SimpleNamespace(vocab_size=V, length=L, block=1, causal=True)
+TASK = types.SimpleNamespace(
+  vocab_size=V, length=L, held_out_length=L, row_tokens=1, causal=True,
+  lattice=False,
+)  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(V, size=(2, L)).astype(np.int32)
 LLAMA3 = {
   'rope_type': 'llama3', 'rope_theta': 50.0, 'factor': 4.0,
@@ -98,11 +100,9 @@ def their_model(name):
 
 
 def our_model(fields, name='transformer', task=TASK):
-  c = common.backbone()
-  c.rotary = common.rotary()
-  c.update_from_flattened_dict(dict(fields) | {'name': name, 'unroll': 1})
+  c = whole.default('orbits', name).model
+  c.update_from_flattened_dict(dict(fields) | {'unroll': 1})
   if name == 'armt':
-    c.memory = armt_config.memory()
     c.memory.update(num_tokens=2, key_width=4, segment_states=L)
     c.memory.repeat_states = 0
   return models.make(c, task)
@@ -253,7 +253,6 @@ def test_another_model_or_vocabulary_is_refused(tmp_path, monkeypatch):
 def test_a_run_begins_from_a_checkpoint(tmp_path):
   written(tmp_path)
   c = transformer_config.get_config('smoke,k=1')
-  c.model.rotary = common.rotary()
   c.model.update_from_flattened_dict(FIELDS)
   c.mesh.data = 1
   c.train.ema = 0.9

@@ -188,9 +188,9 @@ def test_gke_applies_what_it_prints(stubs):
   assert (stubs.folder / 'applied').read_text() == text
 
 
-def test_readme_commands_run_dry(stubs):
-  text = (ROOT / 'README.md').read_text()
-  section = text.partition('## Launching')[2].partition('\n## ')[0]
+def test_commands_of_the_docs_run_dry(stubs):
+  text = (ROOT / 'docs/launching.md').read_text()
+  section = text.partition('# Launching')[2].partition('\n## ')[0]
   block = section.split('```')[1].replace('\\\n', ' ')
   commands = [line for line in block.splitlines() if line and line[0] != '#']
   assert len(commands) >= 5

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import main
-from reasoning_depth import models, settings, tasks
+from reasoning_depth import models, settings, tasks, training
 from reasoning_depth.bench import __main__ as bench
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import config as whole
@@ -96,8 +96,9 @@ def test_fields_that_are_named_are_declared(page):
   known = {'seed'}
   for group, kind in whole.GROUPS.items():
     known |= settings.declared(kind, f'{group}.').keys()
-  for method, kind in whole.METHODS.items():
-    known |= settings.declared(kind, f'train.{method}.').keys()
+  for method, kind in training.METHODS.items():
+    if kind.Settings:
+      known |= settings.declared(kind.Settings, f'train.{method}.').keys()
   for group, kinds in (('task', tasks.TASKS), ('model', models.MODELS)):
     for kind in kinds.values():
       known |= settings.declared(kind, f'{group}.').keys()

@@ -94,7 +94,7 @@ def _looks_inside(folder, capsys):
   few = ['--config.analyze.samples=8', '--config.analyze.hooks=mlp']
   assert run(f'--workdir={folder}', '--mode=analyze', *few) == 0
   for name in ('lens', 'patching'):
-    path = f'evaluations/{name}-analyze.samples=8-analyze.hooks=mlp.json'
+    path = f'evaluations/{name}-analyze.hooks=mlp-analyze.samples=8.json'
     found = json.loads((folder / path).read_text())
     assert (found['analysis'], found['step']) == (name, 10)
   assert [s['hook'] for s in found['pairs'][0]['hooks']] == ['mlp']

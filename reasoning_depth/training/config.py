@@ -60,9 +60,7 @@ class Train(settings.Settings):
     256, 'samples an update, over all devices', least=1
   )
   method: str = settings.field(
-    'supervised',
-    'supervised, or grpo (rewards on generated answers)',
-    choices=('supervised', 'grpo'),
+    'supervised', 'supervised, or grpo (rewards on generated answers)'
   )
   init_from: str = settings.field(
     '', 'run folder or Hugging Face checkpoint to begin from; empty: none'
@@ -132,12 +130,6 @@ GROUPS: dict[str, type[settings.Settings]] = {
   'checkpoint': checkpoint.Settings,
   'mesh': sharding.Settings,
 }
-# Settings of methods of training, in a group of their name under `train`.
-METHODS: dict[str, type[settings.Settings]] = {
-  name: kind.Settings
-  for name, kind in training.METHODS.items()
-  if kind.Settings is not None
-}
 _SEED = settings.Field(0, 'of initialisation, training data, held-out samples')
 
 
@@ -163,11 +155,15 @@ def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
   for group, kind in GROUPS.items():
     found |= settings.declared(kind, f'{group}.')
   name = 'train.method'
-  if name in flat and (complaint := found[name].complaint(flat[name])):
+  names = tuple(n for n, m in training.METHODS.items() if not m.by_model)
+  found[name] = dataclasses.replace(found[name], choices=names)
+  if name not in flat:
+    raise errors.UsageError(f'config.{name}: is missing')
+  if complaint := found[name].complaint(flat[name]):
     settings.complain(f'config.{name}', flat[name], complaint)
-  method = flat.get(name)
-  if method in METHODS:
-    found |= settings.declared(METHODS[method], f'train.{method}.')
+  own = training.METHODS[flat[name]].Settings
+  if own is not None:
+    found |= settings.declared(own, f'train.{flat[name]}.')
   return found
 
 
@@ -181,8 +177,9 @@ def default(
   for group, kind in GROUPS.items():
     c[group] = settings.values(kind())
   c.train.method = method
-  if method in METHODS:
-    c.train[method] = settings.values(METHODS[method]())
+  own = training.METHODS[method].Settings
+  if own is not None:
+    c.train[method] = settings.values(own())
   return c
 
 
@@ -210,10 +207,11 @@ def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:
   made = {}
   for group, kind in GROUPS.items():
     values = config[group].to_dict()
-    for method, own in METHODS.items():
-      if group == 'train' and method in values:
-        with settings.within(f'config.train.{method}.'):
-          made[method] = settings.build(own, values.pop(method))
+    method = config.train.method
+    if group == 'train' and method in values:
+      own = training.METHODS[method].Settings
+      with settings.within(f'config.train.{method}.'):
+        made[method] = settings.build(own, values.pop(method))
     with settings.within(f'config.{group}.'):
       made[group] = settings.build(kind, values)
   for large in ('eval.every', 'checkpoint.every'):

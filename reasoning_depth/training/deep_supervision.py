@@ -40,6 +40,7 @@ class Carry:
 class DeepSupervision(methods.Method):
   """An update after each deep recursion of TRM on carried samples."""
 
+  by_model = True
   carries_samples = True
 
   def make_train_step(self, model, task, optimizer, config):

@@ -26,6 +26,7 @@ class Method:
 
   Attributes:
     Settings: dataclass of the fields under `config.train.<name>`, or None.
+    by_model: whether models ask for it (`trained_by`), not `train.method`.
     generates: whether answers are scored as the model generates them.
     thinking: rows that may be generated before the answer.
     accumulates: whether `train.gradient_accumulation` may be above 1.
@@ -34,6 +35,7 @@ class Method:
   """
 
   Settings: type[settings.Settings] | None = None
+  by_model = False
   generates = False
   thinking = 0
   accumulates = False

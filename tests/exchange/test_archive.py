@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reasoning_depth import errors
 from reasoning_depth.exchange import archive
 
 TENSORS = {
@@ -30,7 +31,7 @@ def refused(read, *args):
   """The error, which is one line."""
   with pytest.raises(ValueError) as error:
     read(*args)
-  assert type(error.value) is ValueError
+  assert type(error.value) is errors.UsageError
   assert len(str(error.value).splitlines()) == 1
   return str(error.value)
 
@@ -91,7 +92,9 @@ def test_any_file_is_read_or_one_error(data, tmp_path):
   try:
     found = archive.contents(tmp_path)
   except ValueError as error:
-    assert type(error) is ValueError and len(str(error).splitlines()) == 1
+    assert (
+      type(error) is errors.UsageError and len(str(error).splitlines()) == 1
+    )
   else:
     for name, stored in found.items():
       if stored.dtype in archive.DTYPES:

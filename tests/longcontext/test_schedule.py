@@ -1,3 +1,4 @@
+import json
 import time
 
 import jax
@@ -5,8 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.longcontext import schedule
+from configs import armt as armt_config
+from reasoning_depth import errors
+from reasoning_depth.longcontext import diagonal, schedule
 from reasoning_depth.models import armt, layers, memory
+from reasoning_depth.training import experiment, loop
 
 MODEL = armt.ARMT(
   config=layers.TransformerConfig(
@@ -43,3 +47,46 @@ def test_every_schedule_is_tried():
 
   schedule.fastest(MODEL, run, jnp.zeros(()), seconds=0)
   assert seen == [None, 'whole', 'buckets']
+
+
+def run_of(tmp_path, capsys, order, **fields):
+  """Training losses, test scores, and what was printed."""
+  c = armt_config.get_config('smoke,k=1')
+  c.mesh.data = 1
+  c.model.update(num_layers=2, width=16, mlp_width=16)
+  c.model.memory.schedule = order
+  c.model.halting.update(fields)
+  c.train.update(num_steps=4, steps_per_dispatch=2, warmup_steps=1)
+  c.eval.update(every=4, validation_samples=16, test_samples=32)
+  c.checkpoint.every = 4
+  folder = tmp_path / order
+  summary = loop.train(experiment.build(c), folder)
+  lines = (folder / 'metrics.jsonl').read_text().splitlines()
+  losses = [json.loads(line)['loss'] for line in lines]
+  return losses, summary['overall']['loss'], capsys.readouterr().out
+
+
+def test_a_config_chooses_the_schedule(tmp_path, capsys):
+  losses, score, told = run_of(tmp_path, capsys, 'scan')
+  assert 'schedule' not in told
+  for order in ('diagonal', 'auto'):
+    ours, our_score, told = run_of(tmp_path, capsys, order)
+    np.testing.assert_allclose(ours, losses, rtol=1e-4)
+    np.testing.assert_allclose(our_score, score, rtol=1e-4)
+    assert ('schedule ' in told) == (order == 'auto')
+
+
+def test_a_run_by_diagonals_goes_by_diagonals(monkeypatch, tmp_path, capsys):
+  def never(*args):
+    raise RuntimeError('by diagonals')
+
+  monkeypatch.setattr(diagonal.Diagonal, '__call__', never)
+  run_of(tmp_path, capsys, 'scan')
+  with pytest.raises(RuntimeError, match='by diagonals'):
+    run_of(tmp_path, capsys, 'diagonal')
+
+
+def test_a_schedule_that_cannot_be_is_refused(tmp_path, capsys):
+  message = 'config.model.memory.schedule=auto: not with halting.kind=model'
+  with pytest.raises(errors.UsageError, match=message):
+    run_of(tmp_path, capsys, 'auto', kind='model')

@@ -19,7 +19,9 @@ from reasoning_depth.models import (
 )
 
 B, V, LENGTH = 3, 7, 18
-BACKBONE = layers.TransformerConfig(2, 16, 2, 32)
+BACKBONE = layers.TransformerConfig(
+  num_layers=2, width=16, num_heads=2, mlp_width=32
+)
 BLOCK = functools.partial(layers.Block, BACKBONE, True)
 SEGMENTS = {'config': BACKBONE, 'vocab_size': V, 'segment_length': 6}
 MODELS = {

@@ -117,7 +117,8 @@ def test_selective_scan_by_hand():
 )  # fmt: skip
 def test_decoding_in_pieces_is_the_whole_sequence(name, positions, groups):
   backbone = layers.TransformerConfig(
-    2, D, 4, 32, positions, 1.0, row=4, max_length=L, num_kv_heads=groups,
+    num_layers=2, width=D, num_heads=4, mlp_width=32, positions=positions,
+    rotary_fraction=1.0, row=4, max_length=L, num_kv_heads=groups,
     rotary=attention.Rotary(100.0, 'llama3', 4.0, length=8),
   )  # fmt: skip
   layer = functools.partial(LAYERS[name].func, backbone, *LAYERS[name].args[1:])

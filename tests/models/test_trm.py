@@ -83,9 +83,9 @@ def test_gradient_goes_through_the_last_cycle_alone():
 
 
 def test_bad_fields_are_named():
-  with pytest.raises(ValueError, match='recursion.cycles=0'):
+  with pytest.raises(ValueError, match='^cycles=0: must be at least 1'):
     trm.TinyRecursion(cycles=0)
-  with pytest.raises(ValueError, match='recursion.exploration=2'):
+  with pytest.raises(ValueError, match='^exploration=2: must be at most 1'):
     trm.TinyRecursion(exploration=2)
 
 

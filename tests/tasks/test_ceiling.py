@@ -287,3 +287,44 @@ def test_errors():
   fails('T=0', states=states[:, :0])
   fails('max_cases=0', max_cases=0)
   fails('states', states=states[:, ::-1])
+
+
+@pytest.mark.parametrize('shown', [False, True])
+def test_the_rule_is_known_as_far_as_all_rules_that_fit(shown):
+  """Against every rule of radius 1; what a shown state tells is not free."""
+  W, T, k = 5, 2, 2
+  rules, states = automata.sample_orbits(
+    jax.random.key(5), 12, width=W, radius=1, steps=T - 1 + k, split='test'
+  )
+  rules, states = np.asarray(rules), np.asarray(states)
+  every = np.stack([automata.number_to_rule(n, 1) for n in range(256)])
+  answer = states[:, T - 1 + k] if shown else None
+  best = ceiling.rule_ceiling(
+    rules, states[:, :T], 1, np.full(12, k), answer, max_cases=4096
+  )
+  for i, orbit in enumerate(states):
+    rolled = np.asarray(
+      automata.rollout(every, np.tile(orbit[0], (256, 1)), T - 1 + k, 1)
+    )
+    fits = (rolled[:, :T] == orbit[:T]).all((1, 2))
+    if shown:
+      fits &= (rolled[:, T - 1 + k] == orbit[T - 1 + k]).all(1)
+    ones = every[fits].mean(0)
+    np.testing.assert_allclose(best.exact_match[i], 1 / fits.sum(), rtol=1e-6)
+    np.testing.assert_allclose(
+      best.bit_accuracy[i], np.maximum(ones, 1 - ones).mean(), rtol=1e-6
+    )
+  assert best.exact.all()
+
+
+def test_a_chain_of_thought_is_told_the_steps_before_by_teacher_forcing():
+  task = orbits.Orbits(5, 1, 2, (1, 2, 3), variant='cot')
+  samples = {
+    known: task.draw_held_out(jax.random.key(0), 'test', 60, known)
+    for known in ('generation', 'teacher forcing')
+  }
+  free, told = (s.known['ceiling_exact_match'] for s in samples.values())
+  group = samples['generation'].batch.group
+  np.testing.assert_array_equal(free[group == 1], told[group == 1])
+  assert (told >= free - 1e-6).all()
+  assert told[group == 3].mean() > free[group == 3].mean() + 0.1

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from reasoning_depth.tasks import automata, ceiling
+from reasoning_depth.tasks import orbits as orbits_task
 
 SCORES = ('exact_match', 'bit_accuracy', 'prefix_bit_accuracy')
 
@@ -318,7 +319,7 @@ def test_the_rule_is_known_as_far_as_all_rules_that_fit(shown):
 
 
 def test_a_chain_of_thought_is_told_the_steps_before_by_teacher_forcing():
-  task = orbits.Orbits(5, 1, 2, (1, 2, 3), variant='cot')
+  task = orbits_task.Orbits(5, 1, 2, (1, 2, 3), variant='cot')
   samples = {
     known: task.draw_held_out(jax.random.key(0), 'test', 60, known)
     for known in ('generation', 'teacher forcing')

@@ -12,21 +12,15 @@ import sys
 
 from absl import flags, logging
 
+from reasoning_depth import errors, usage
+
 CONFIG = flags.DEFINE_string(
   'config', None, 'Config file and words: configs/armt.py:smoke'
 )
 WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Run folder; by default runs/ and the name of the config'
 )
-MODES = {
-  'train': 'train, or go on; ends with the final evaluation',
-  'show': 'print the config, its fields, the model and its cost; run nothing',
-  'evaluate': 'score the newest checkpoint of a run folder',
-  'analyze': 'accuracy against depth steps, logit lens, activation patching',
-  'export': 'write the newest checkpoint as a Hugging Face checkpoint',
-  'replay': 'make the step at which a run diverged again',
-}
-MODE = flags.DEFINE_enum('mode', 'train', list(MODES), 'What to do')
+MODE = flags.DEFINE_enum('mode', 'train', list(usage.MODES), 'What to do')
 DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Join the other hosts, as Cloud TPU, Slurm or GKE say'
 )
@@ -37,31 +31,26 @@ PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
 
 def main(argv: list[str]) -> int:
   """Runs a mode and returns the exit code; a failure keeps its traceback."""
-  if {'--help', '-help', '-h', '--helpfull'} & set(argv[1:]):
-    return _help()
-  # Imported late, so that mistakes in flags are told at once.
-  from reasoning_depth import errors
-
   overrides = [a for a in argv[1:] if a.startswith('--config.')]
   try:
+    if {'--help', '-help', '-h', '--helpfull'} & set(argv[1:]):
+      return _help()
     rest = flags.FLAGS([a for a in argv if a not in overrides])
     if len(rest) > 1:
       raise errors.UsageError(f'{rest[1]}: not a flag; flags begin with --')
     _run(overrides)
   except (flags.Error, errors.Ending) as error:
-    # One line, also where a library takes several.
-    print('main.py:', *str(error).split(), file=sys.stderr)
+    print('main.py:', *str(error).split(), file=sys.stderr)  # one line
     return getattr(error, 'exit_code', errors.UsageError.exit_code)
   return 0
 
 
 def _run(overrides: list[str]) -> None:
-  from reasoning_depth import errors, modes
+  # Imported late, so that mistakes in flags are told at once.
+  from reasoning_depth import modes
   from reasoning_depth.runtime import compilation, configuration, distributed
   from reasoning_depth.training import config as whole
 
-  # orbax warns of what the manifests here check by themselves.
-  logging.set_verbosity(logging.ERROR)
   compilation.use_cache()
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
@@ -77,19 +66,7 @@ def _run(overrides: list[str]) -> None:
     modes.MODES[MODE.value](config, _folder(), overrides)
 
 
-def _help() -> int:
-  from configs import common
-  from reasoning_depth import usage
-
-  own = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
-  named = {f'--{flag.name}': flag.help for flag in own}
-  print(usage.text(__doc__, named, MODES, common.WORDS))
-  return 0
-
-
 def _folder() -> pathlib.Path:
-  from reasoning_depth import errors
-
   if WORKDIR.value:
     return pathlib.Path(WORKDIR.value)
   if CONFIG.value is None:
@@ -99,5 +76,15 @@ def _folder() -> pathlib.Path:
   return pathlib.Path('runs') / '-'.join(filter(None, [stem, words]))
 
 
+def _help() -> int:
+  from configs import common
+
+  own = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+  named = {f'--{flag.name}': flag.help for flag in own}
+  print(usage.text(__doc__, named, common.WORDS))
+  return 0
+
+
 if __name__ == '__main__':
+  logging.set_verbosity(logging.ERROR)  # orbax says much that is no warning
   sys.exit(main(sys.argv))

@@ -4,6 +4,14 @@ import ast
 import pathlib
 from collections.abc import Mapping
 
+MODES = {
+  'train': 'train, or go on; ends with the final evaluation',
+  'show': 'print the config, its fields, the model and its cost; run nothing',
+  'evaluate': 'score the newest checkpoint of a run folder',
+  'analyze': 'accuracy against depth steps, logit lens, activation patching',
+  'export': 'write the newest checkpoint as a Hugging Face checkpoint',
+  'replay': 'make the step at which a run diverged again',
+}
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 _WIDE = 22  # columns of a name
 
@@ -11,7 +19,6 @@ _WIDE = 22  # columns of a name
 def text(
   head: str,
   flags: Mapping[str, str],
-  modes: Mapping[str, str],
   words: Mapping[str, str],
 ) -> str:
   """Flags, modes, configs with their words, and where to read on.
@@ -19,14 +26,13 @@ def text(
   Args:
     head: what the program is for.
     flags: meaning by name.
-    modes: what each does, by name.
     words: meaning of those that may stand after the colon.
   """
   return '\n\n'.join(
     [
       head.strip(),
       _table('Flags', flags),
-      _table('Modes (--mode=…)', modes),
+      _table('Modes (--mode=…)', MODES),
       _table('Configs (configs/NAME.py)', _configs()),
       _table('Words after the colon, with commas between', words),
       'Exit codes: 0 done, 1 a failure (with its traceback), 2 bad usage or '

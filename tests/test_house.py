@@ -7,7 +7,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'reasoning_depth'
+# Rooms by floor; what stands beside them is below all or above all.
 FLOORS = {
+  'settings': -1,
+  'errors': -2,
   'tasks': 0,
   'models': 0,
   'runtime': 0,
@@ -18,6 +21,9 @@ FLOORS = {
   'analysis': 3,
   'training': 4,
   'bench': 5,
+  'modes': 6,
+  'show': 6,
+  'usage': 6,
 }
 
 
@@ -29,27 +35,58 @@ def imported(path):
       yield from (f'{node.module}.{alias.name}' for alias in node.names)
 
 
-def test_imports_run_down_only():
-  wrong = []
+def rooms_imported():
+  """Path, its room, and the room of each import of another room."""
   for path in PACKAGE.rglob('*.py'):
-    rooms = path.relative_to(PACKAGE).parts
-    if len(rooms) < 2:
-      continue
-    here = rooms[0]
+    here = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
     for name in imported(path):
       top, _, rest = name.partition('.')
       there = rest.partition('.')[0]
-      if top in ('main', 'configs', 'launch', 'tests'):
-        wrong.append(f'{path}: {name}')
-      if top != 'reasoning_depth' or there == here or there not in FLOORS:
-        continue
-      exempt = here == 'exchange' and name.startswith(
-        'reasoning_depth.tasks.base'
-      )
-      beside = FLOORS[here] == FLOORS[there] == 0 and not exempt
-      if FLOORS[there] > FLOORS[here] or beside:
-        wrong.append(f'{path}: {name}')
+      assert top not in ('main', 'configs', 'launch', 'tests'), (path, name)
+      if top == 'reasoning_depth' and there != here:
+        yield path, here, there, name
+
+
+def test_imports_run_down_only():
+  found = list(rooms_imported())
+  assert {here for _, here, _, _ in found} > {'tasks', 'models', 'training'}
+  wrong = [
+    f'{path.relative_to(ROOT)}: {name}'
+    for path, here, there, name in found
+    if not FLOORS[there] < FLOORS[here]
+    and (here, there) != ('modes', 'show')
+    and not (here, name) == ('exchange', 'reasoning_depth.tasks.base')
+  ]
   assert not wrong
+
+
+def test_no_two_rooms_import_each_other():
+  pairs = {(here, there) for _, here, there, _ in rooms_imported()}
+  assert not [pair for pair in pairs if pair[::-1] in pairs]
+
+
+def test_reports_read_run_folders_alone():
+  rooms = {there for _, here, there, _ in rooms_imported() if here == 'report'}
+  assert rooms <= {'errors', 'settings'}
+
+
+def test_nobody_above_the_ground_floor_asks_what_an_object_is():
+  """isinstance of a class of ours, hasattr, or getattr with a default."""
+  asks = []
+  for path in PACKAGE.rglob('*.py'):
+    here = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+    if FLOORS.get(here, 0) <= 0:
+      continue
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        kind, args = node.func.id, node.args
+        if (
+          kind == 'hasattr'
+          or (kind == 'getattr' and len(args) == 3)
+          or (kind == 'isinstance' and isinstance(args[1], ast.Attribute))
+        ):
+          asks.append(f'{path.relative_to(ROOT)}:{node.lineno} {kind}')
+  assert not asks
 
 
 # Modules that run what they read, and calls that do.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 import main
-from reasoning_depth import settings
+from reasoning_depth import settings, usage
 from reasoning_depth.runtime import configuration, lock
 from reasoning_depth.training import config as whole
 from reasoning_depth.training import experiment, pretrained, resume
@@ -267,7 +267,7 @@ def test_nothing_is_written_over(tmp_path, capsys):
 def test_help_shows_flags_modes_and_configs(capsys):
   assert run('--help') == 0
   told = capsys.readouterr().out
-  for name in ('--workdir', *main.MODES, 'extrapolation', 'smoke', 'k=…'):
+  for name in ('--workdir', *usage.MODES, 'extrapolation', 'smoke', 'k=…'):
     assert f'  {name} ' in told, name
   assert 'docs/getting-started.md' in told
 

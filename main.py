@@ -10,7 +10,7 @@ sets any field of the config; `--mode=show` lists them with their meaning.
 import pathlib
 import sys
 
-from absl import flags, logging
+from absl import flags
 
 from reasoning_depth import errors, usage
 
@@ -86,5 +86,4 @@ def _help() -> int:
 
 
 if __name__ == '__main__':
-  logging.set_verbosity(logging.ERROR)  # orbax says much that is no warning
   sys.exit(main(sys.argv))

@@ -34,7 +34,11 @@ def text(
       _table('Flags', flags),
       _table('Modes (--mode=…)', MODES),
       _table('Configs (configs/NAME.py)', _configs()),
-      _table('Words after the colon, with commas between', words),
+      _table(
+        'Words after the colon, with commas between (some configs have their '
+        'own, told\nin their docstrings)',
+        words,
+      ),
       'Exit codes: 0 done, 1 a failure (with its traceback), 2 bad usage or '
       'config,\n3 training diverged, 75 stopped by a signal and saved.',
       'Read on: README.md, docs/getting-started.md, docs/extending.md.',

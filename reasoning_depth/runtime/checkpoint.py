@@ -9,6 +9,7 @@ checkpoint that is not as its manifest says becomes `<step>.damaged`.
 
 import dataclasses
 import hashlib
+import logging as python_logging
 import pathlib
 import shutil
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from jax.experimental import multihost_utils
 
 from reasoning_depth import errors, settings
@@ -266,6 +268,14 @@ class Checkpoints:
     """SHA-256 of the run's config as it lies on the disk."""
     text = (self.run / 'config.json').read_bytes()
     return hashlib.sha256(text).hexdigest()
+
+
+def _not_of_orbax(record: python_logging.LogRecord) -> bool:
+  """What goes wrong in orbax is told here, in one line; not there as well."""
+  return 'orbax' not in record.pathname
+
+
+logging.get_absl_handler().addFilter(_not_of_orbax)
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:

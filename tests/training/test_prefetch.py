@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import babilong as babilong_config
+from configs import common
 from configs import grpo as grpo_config
 from configs import trm as trm_config
 from reasoning_depth import modes
@@ -164,12 +165,12 @@ def test_a_diverged_step_is_made_again(tmp_path, capsys):
   'module,message',
   [
     (trm_config, 'name=trm: answers all cells at once'),
-    (grpo_config, 'config.train.method=grpo: needs task.name=orbits'),
+    (grpo_config, 'config.train.method=grpo: needs a task with prompts'),
   ],
 )
 def test_other_ways_of_training_are_refused(module, message):
   c = module.get_config('smoke')
-  c.task = babilong_config.task('qa1')
+  c.task = common.task('babilong', question='qa1')
   c.model.positions = 'rotary'
   c.mesh.data = 1
   with pytest.raises(ValueError, match=message):

@@ -46,7 +46,11 @@ def lines(folder):
 
 def without_rates(rows):
   return [
-    {k: v for k, v in row.items() if not k.endswith('per_second')}
+    {
+      k: v
+      for k, v in row.items()
+      if not k.endswith('second') and k != 'seconds'
+    }
     for row in rows
   ]
 

@@ -139,6 +139,7 @@ def replay(
   current = resume.restore(exp, folder, divergence.FOLDER)
   at = int(current.step)
   exp = curriculum.at_stage(exp, int(current.stage))
+  _, exp = experiment.scheduled(exp, current.params)
   dispatch = loop.compile_dispatch(exp, current, num_steps=1)
   _, metrics = dispatch(current, *prefetch.chunk(exp, at, num_steps=1))
   metrics = jax.tree.map(lambda x: x[0], jax.device_get(metrics))

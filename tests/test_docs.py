@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-import main
-from reasoning_depth import models, settings, tasks, training
+from reasoning_depth import models, settings, tasks, training, usage
 from reasoning_depth.bench import __main__ as bench
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import config as whole
@@ -71,7 +70,7 @@ def test_modules_that_are_named_are_there(page):
 @pytest.mark.parametrize('page', TEXTS)
 def test_modes_and_benchmarks_that_are_named_are_there(page):
   modes = set(re.findall(r'--mode=([a-z]+)', TEXTS[page]))
-  assert modes <= main.MODES.keys()
+  assert modes <= usage.MODES.keys()
   benchmarks = re.findall(r'reasoning_depth\.bench ([a-z_]+)', TEXTS[page])
   assert set(benchmarks) <= bench.BENCHMARKS.keys()
 

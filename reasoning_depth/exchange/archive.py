@@ -1,7 +1,7 @@
-"""Tensors on the disk: a safetensors file, or a folder of them with an index.
+"""Reads and writes safetensors: one file, or several with an index.
 
-What is in a file is known from its header; tensors are read one at a time, so
-that a checkpoint need not fit into memory twice.
+Shapes and dtypes come from the files' headers; tensors are read one at a time,
+so that a checkpoint need not fit into memory twice.
 """
 
 import dataclasses
@@ -25,17 +25,17 @@ DTYPES = {
   'F16': np.float16,
   'BF16': ml_dtypes.bfloat16,
 }
-_SHOWN = 200  # characters of what was found, in an error
+_SHOWN = 200  # most characters of a value in an error
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """Where a tensor lies.
+  """A tensor's entry in a file header.
 
   Attributes:
-    path: its file.
-    shape: as its header says.
-    dtype: in the words of safetensors, such as 'BF16'.
+    path: of the file.
+    shape: of the tensor.
+    dtype: safetensors' name, such as 'BF16'.
   """
 
   path: pathlib.Path
@@ -52,8 +52,8 @@ def contents(folder: pathlib.Path) -> dict[str, Stored]:
   """All tensors of a folder, by name.
 
   Raises:
-    UsageError: naming the file and what is wrong: there is none, its header is
-      damaged, or the index is not of these files (every difference is listed).
+    UsageError: naming the file, where it is missing, its header is damaged, or
+      the index does not match the files (lists every difference).
   """
   if (folder / WHOLE).is_file():
     return _header(folder / WHOLE)
@@ -83,31 +83,33 @@ def contents(folder: pathlib.Path) -> dict[str, Stored]:
 
 
 def load(stored: Stored, name: str) -> np.ndarray:
-  """A tensor in the dtype it is stored in.
+  """A tensor, in its stored dtype.
 
   Raises:
-    UsageError: where the file can no longer be read.
+    UsageError: where the file cannot be read.
   """
   with _open(stored.path) as file:
     return file.get_tensor(name)
 
 
 def write(folder: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-  """Writes tensors to one file of a folder."""
+  """Writes tensors to one file, `model.safetensors`, in a folder."""
   whole = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
   safetensors_numpy.save_file(whole, folder / WHOLE, {'format': 'pt'})
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """The named values of a JSON file.
+  """The JSON object in a file.
 
   Raises:
-    UsageError: where it cannot be read, or holds something else or a name
-      twice in one group.
+    UsageError: where the file cannot be read, is not an object, or an object in
+      it has a name twice or a value NaN or infinite.
   """
   try:
     value = json.loads(
-      path.read_bytes(), object_pairs_hook=_once, parse_constant=_no_number
+      path.read_bytes(),
+      object_pairs_hook=_unique_names,
+      parse_constant=_reject_constant,
     )
   except (OSError, ValueError, RecursionError) as error:
     reason = getattr(error, 'strerror', None) or error
@@ -118,18 +120,18 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  """Writes named values."""
+  """Writes a JSON object."""
   path.write_text(json.dumps(value, indent=2) + '\n')
 
 
 def line(value: Any) -> str:
-  """Anything as a part of an error of one line, cut short."""
+  """A value as printable text for an error, cut at 200 characters."""
   text = str(value)
   text = text if len(text) <= _SHOWN else text[:_SHOWN] + '…'
   return text if text.isprintable() else ascii(text)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   value = dict(pairs)
   if len(value) < len(pairs):
     names = [name for name, _ in pairs]
@@ -138,12 +140,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return value
 
 
-def _no_number(text: str) -> None:
+def _reject_constant(text: str) -> None:
   raise errors.UsageError(f'{text} is no number')
 
 
 def _listed(folder: pathlib.Path) -> dict[str, str]:
-  """File of each tensor, as the index says."""
+  """File name of each tensor, from the index."""
   path = folder / INDEX
   if not path.is_file():
     raise errors.UsageError(f'{folder}: has neither {WHOLE} nor {INDEX}')
@@ -151,7 +153,7 @@ def _listed(folder: pathlib.Path) -> dict[str, str]:
   if not isinstance(listed, dict) or not listed:
     raise errors.UsageError(f'{path}: has no weight_map')
   for tensor, name in listed.items():
-    # Files of this folder alone: no other is opened, whatever the index says.
+    # A path could make us open files outside the folder.
     if not isinstance(name, str) or pathlib.PurePath(name).name != name:
       raise errors.UsageError(
         f'{path}: {line(tensor)}: {line(name)} is not the name of a file'

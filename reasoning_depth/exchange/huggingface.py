@@ -1,9 +1,9 @@
-"""Hugging Face checkpoints of LLaMA and GPT-NeoX, in and out.
+"""Reads and writes Hugging Face checkpoints of LLaMA and GPT-NeoX.
 
-A table says which tensors each of our arrays is made of. Theirs map columns to
-rows and stand layer by layer, ours map rows to columns and have the layers
-stacked along axis 0; queries, keys and values are one matrix of ours, and so
-are the two of a gated MLP.
+`_entries` lists the Hugging Face tensors that each of our arrays is made of.
+Their matrices are [out, in], one per layer; ours are [in, out], with the layers
+stacked along axis 0. Our query, key and value matrices are concatenated along
+the outputs, and so are the two input matrices of a gated MLP.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from reasoning_depth import errors
 from reasoning_depth.exchange import archive, huggingface_config
 
-# Constants that older versions stored beside the parameters.
+# Constants that older versions of transformers stored with the parameters.
 _CONSTANTS = re.compile(
   r'.*\.(rotary_emb\.inv_freq|attention\.(masked_)?bias)', re.DOTALL
 )
@@ -25,14 +25,13 @@ _CONSTANTS = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-  """What is known of a checkpoint before its tensors are read.
+  """A checkpoint's config, in our terms.
 
   Attributes:
     folder: with `config.json` and the safetensors files.
     family: 'llama' or 'gpt_neox'.
     vocab_size: V.
-    fields: of `config.model` that a model for its parameters must have, by
-      dotted name.
+    fields: values that `config.model` must have, by dotted name.
   """
 
   folder: pathlib.Path
@@ -54,9 +53,9 @@ def load(checkpoint: Checkpoint) -> dict[str, Any]:
     named as in `models.transformer.Transformer`.
 
   Raises:
-    UsageError: naming the file that cannot be read, or all tensors that are
-      missing, not expected, or of another shape or type than the config says;
-      nothing is read then.
+    UsageError: naming the file that cannot be read; or, before any tensor is
+      read, all tensors that are missing, unexpected, or of another shape or
+      dtype than the config says.
   """
   found = archive.contents(checkpoint.folder)
   entries = _entries(checkpoint)
@@ -80,13 +79,13 @@ def save(
   """Writes a checkpoint; the inverse of `describe` and `load`.
 
   Args:
-    folder: made if it is not there.
+    folder: made if it does not exist.
     vocab_size: V.
     fields: of `config.model` by dotted name.
     tree: as `load` returns it.
 
   Raises:
-    UsageError: where no family has models like this.
+    UsageError: where neither family can represent the model.
   """
   folder.mkdir(parents=True, exist_ok=True)
   family = huggingface_config.write(folder, vocab_size, fields)
@@ -102,13 +101,14 @@ def save(
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-  """One of our arrays.
+  """One of our arrays, and the Hugging Face tensors it is made of.
 
   Attributes:
     ours: its path, such as 'block/qkv/kernel'.
-    theirs: shape of each tensor it is made of, by name; `{}` is for the layer.
-    layers: that are stacked; 0 for an array beside the layers.
-    heads: where not 0, their rows go by head, with query, key and value each.
+    theirs: shapes of those tensors by name; `{}` is the layer's index.
+    layers: number of layers stacked; 0 for an array outside the layers.
+    heads: number of heads if their outputs are ordered [head, q/k/v] and ours
+      [q/k/v, head] (GPT-NeoX's qkv); else 0.
   """
 
   ours: str
@@ -117,34 +117,34 @@ class _Entry:
   heads: int = 0
 
   def names(self) -> Iterator[list[str]]:
-    """Names of their tensors, for each layer."""
+    """Names of the Hugging Face tensors, for each layer."""
     for i in range(max(self.layers, 1)):
       yield [name.format(i) for name in self.theirs]
 
   def join(self, parts: list[np.ndarray]) -> np.ndarray:
-    """Ours from theirs, of one layer."""
+    """Our array from theirs, for one layer."""
     x = np.concatenate(parts)
     if self.heads:
       x = _regroup(x, self.heads, 3)
     return x.T if self.ours.endswith('kernel') else x
 
   def split(self, x: np.ndarray) -> list[np.ndarray]:
-    """Theirs from ours, of one layer."""
+    """Their arrays from ours, for one layer."""
     x = x.T if self.ours.endswith('kernel') else x
     if self.heads:
       x = _regroup(x, 3, self.heads)
-    rows = [shape[0] for shape in self.theirs.values()]
-    return np.split(x, np.cumsum(rows)[:-1])
+    sizes = [shape[0] for shape in self.theirs.values()]
+    return np.split(x, np.cumsum(sizes)[:-1])
 
 
 def _regroup(x: np.ndarray, outer: int, inner: int) -> np.ndarray:
-  """Rows that go by outer and inner, to rows by inner and outer."""
+  """Reorders axis 0 from [outer, inner, ...] to [inner, outer, ...]."""
   parts = x.reshape(outer, inner, -1, *x.shape[1:])
   return parts.swapaxes(0, 1).reshape(x.shape)
 
 
 def _entries(checkpoint: Checkpoint) -> list[_Entry]:
-  """All of our arrays."""
+  """All arrays of a model, with the tensors they are made of."""
   f, V = checkpoint.fields, checkpoint.vocab_size
   layers, D = f['num_layers'], f['width']
   llama = checkpoint.family == 'llama'
@@ -216,7 +216,7 @@ def _check(
   entries: list[_Entry],
   found: Mapping[str, archive.Stored],
 ) -> None:
-  """Raises `UsageError` that lists every tensor that does not fit."""
+  """Raises `UsageError` listing every tensor that does not fit."""
   wrong, expected = [], set()
   for entry in entries:
     for names in entry.names():

@@ -1,7 +1,6 @@
 """The `config.json` of a Hugging Face checkpoint, as fields of `config.model`.
 
-LLaMA and GPT-NeoX, in what their checkpoints use; every field is known and has
-the type it should have, or is refused.
+For LLaMA and GPT-NeoX. Unknown fields and wrong types raise `UsageError`.
 """
 
 import pathlib
@@ -12,11 +11,11 @@ from reasoning_depth import errors
 from reasoning_depth.exchange import archive
 
 NAME = 'config.json'
-_LARGEST = 2**24  # of any size
+_LARGEST = 2**24  # of any width or count
 _DEEPEST = 4096  # layers
-_HUGE = 1e30
-# What changes no logit of given weights.
-_NO_MATTER = {
+_HUGE = 1e30  # of a number
+# Fields that do not affect the logits at inference.
+_IGNORED = {
   '_name_or_path', 'architectures', 'attention_dropout', 'bos_token_id',
   'classifier_dropout', 'dtype', 'eos_token_id', 'hidden_dropout',
   'initializer_range', 'is_decoder', 'max_position_embeddings',
@@ -38,8 +37,8 @@ def read(folder: pathlib.Path) -> tuple[str, int, dict[str, Any]]:
   """Reads the config of a checkpoint.
 
   Returns:
-    the family, 'llama' or 'gpt_neox'; the size of the vocabulary; and fields of
-    `config.model` by dotted name, those alone that the checkpoint settles.
+    the family, 'llama' or 'gpt_neox'; the vocabulary size; and the values of
+    `config.model` that the checkpoint fixes, by dotted name.
 
   Raises:
     UsageError: naming the file, the field, its value and what is allowed.
@@ -69,13 +68,13 @@ def write(
   Args:
     folder: to write to.
     vocab_size: V.
-    fields: of `config.model` by dotted name; what is none of them is left out.
+    fields: of `config.model` by dotted name; unused ones are ignored.
 
   Returns:
     the family.
 
   Raises:
-    UsageError: naming the field, where no family has models like this.
+    UsageError: naming the field that neither family can represent.
   """
   family = 'llama' if fields['norm'] == 'rms' else 'gpt_neox'
   fixed = _LLAMA if family == 'llama' else _NEOX
@@ -151,7 +150,7 @@ def _neox(values: '_Values', shape: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FAMILIES = {'llama': _llama, 'gpt_neox': _neox}
-# Names of numbers that a scaling of rotary positions has, theirs and ours.
+# Parameters of each rotary scaling: their name to ours.
 _SCALED = {
   'none': {},
   'linear': {'factor': 'factor'},
@@ -165,7 +164,7 @@ _SCALED = {
 
 
 def _rotary(rope: '_Values') -> dict[str, Any]:
-  """Fields of `config.model.rotary` that matter."""
+  """Fields of `config.model.rotary`, those that the scaling uses."""
   kinds = ['default', 'linear', 'llama3']
   kind = rope.word('type', kinds, rope.word('rope_type', kinds, 'default'))
   kind = 'none' if kind == 'default' else kind
@@ -182,11 +181,11 @@ def _rotary(rope: '_Values') -> dict[str, Any]:
 
 
 class _Values:
-  """Named values that are taken out one by one, each checked."""
+  """A JSON object whose fields are removed one by one, each checked."""
 
   def __init__(self, path: pathlib.Path, values: Mapping[str, Any]):
     self._path = path
-    # A null is as good as nothing.
+    # A null counts as absent.
     self._left = {k: v for k, v in values.items() if v is not None}
 
   def complain(self, name: str, value: Any, allowed: str) -> NoReturn:
@@ -222,7 +221,7 @@ class _Values:
     return value
 
   def only(self, name: str, allowed: Any) -> None:
-    """Takes a value that may be left out and can only be this."""
+    """Removes a field that may be absent or have this one value."""
     value = self._left.pop(name, allowed)
     if value != allowed or type(value) is not type(allowed):
       self.complain(name, value, f'{allowed}, others are not supported')
@@ -232,12 +231,12 @@ class _Values:
       self.complain(name, value, f'a divisor of {whole}')
 
   def rope(self, base: str, fraction: str, usual: float) -> '_Values':
-    """All about rotary positions, which newer files have in one group.
+    """The fields of rotary positions, which newer files have in one group.
 
     Args:
-      base: the base's name in older files.
-      fraction: the name there of the part of a head that turns.
-      usual: that part where nothing is said.
+      base: name of the rotary base in older files.
+      fraction: name there of the rotated fraction of a head's dimensions.
+      usual: that fraction by default.
     """
     found = {}
     for name in ('rope_scaling', 'rope_parameters'):
@@ -250,9 +249,9 @@ class _Values:
     return _Values(self._path, found)
 
   def finish(self) -> None:
-    """Raises `UsageError` for values that nothing is known about."""
+    """Raises `UsageError` for fields left that are not in `_IGNORED`."""
     for name in self._left:
-      if name not in _NO_MATTER:
+      if name not in _IGNORED:
         raise errors.UsageError(
           f'{self._path}: {archive.line(name)}: not supported'
         )

@@ -1,12 +1,12 @@
 """Diagonal batching: ARMT's cells of one anti-diagonal at once (2506.05229).
 
-Cell (layer l, segment s) needs (l - 1, s) and (l, s - 1) alone, where each
-layer has a memory of its own. So the L·S cells, one after another in the scan
-over segments, are L + S - 1 groups of cells with l + s the same, and a group is
-one call of the very layer of `models.armt` over stacked parameters. Only the
-order of floating-point sums differs.
+Where each layer has its own memory, cell (layer l, segment s) depends only on
+(l - 1, s) and (l, s - 1). So the L·S cells, which the scan over segments runs
+one by one, form L + S - 1 diagonals of equal l + s, and a diagonal is one
+vmapped call of `models.armt`'s layer over stacked parameters. Only the order of
+floating-point sums differs.
 
-  model = diagonal.scheduled(model)  # the same parameters, gradients too
+  model = diagonal.scheduled(model)  # same parameters, outputs and gradients
 """
 
 import dataclasses
@@ -28,16 +28,16 @@ RAMPS = ('whole', 'buckets', 'exact')
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-  """Consecutive diagonals that one scan goes through.
+  """Consecutive diagonals, run by one scan over a window of layers.
 
   Attributes:
-    kind: 'entering' (a segment enters layer 0 on each diagonal; the window
-      begins there), 'moving' (fewer segments than layers, all of them inside;
-      the window goes up a layer a diagonal) or 'leaving' (the last layer ends a
-      segment on each diagonal; the window ends there).
+    kind: 'entering' (each diagonal starts a segment at layer 0, where the
+      window begins), 'moving' (fewer segments than layers, all started and none
+      finished; the window moves up one layer per diagonal) or 'leaving' (each
+      diagonal finishes a segment at the last layer, where the window ends).
     size: layers in the window.
-    full: whether all of them have a segment on each of the diagonals.
-    diagonals: first, and the one after the last.
+    full: whether every layer of the window has a segment on every diagonal.
+    diagonals: range, end exclusive.
   """
 
   kind: str
@@ -52,9 +52,9 @@ def phases(num_segments: int, num_layers: int, ramp: str) -> Iterator[Phase]:
   Args:
     num_segments: S.
     num_layers: L.
-    ramp: windows of diagonals shorter than min(L, S): 'whole' (all of them as
-      long as that, what is not needed masked), 'buckets' (the next power of
-      two) or 'exact'.
+    ramp: window size for diagonals of fewer than min(L, S) cells: 'whole' (that
+      maximum, unused layers masked), 'buckets' (the next power of two) or
+      'exact'.
   """
   S, L = num_segments, num_layers
   longest = min(S, L)
@@ -79,7 +79,7 @@ def phases(num_segments: int, num_layers: int, ramp: str) -> Iterator[Phase]:
 
 @dataclasses.dataclass(frozen=True)
 class Diagonal:
-  """Goes through the segments by diagonals; see `SegmentModel.executor`.
+  """Runs the segments by diagonals; see `SegmentModel.executor`.
 
   Attributes:
     ramp: as of `phases`; `python -m reasoning_depth.bench diagonal` times all.
@@ -112,7 +112,7 @@ class Diagonal:
     )
     grid, ended = _Grid(made, before), []
     for phase in phases(S, L, self.ramp):
-      grid, out = _go_through(phase, work, grid)
+      grid, out = _run_phase(phase, work, grid)
       ended.append(out)
     ended = [out for out in ended if out is not None]
     x, usage = jax.tree.map(lambda *t: jnp.concatenate(t), *ended)
@@ -120,11 +120,11 @@ class Diagonal:
 
 
 def scheduled(model: base.Model, ramp: str = 'buckets') -> base.Model:
-  """The model, going through its segments by diagonals.
+  """The model with the diagonal schedule.
 
   Raises:
-    UsageError: for a model whose cells need more than the layer below and the
-      segment before.
+    UsageError: for a model whose cells depend on more than the layer below and
+      the previous segment.
   """
   if ramp not in RAMPS:
     raise ValueError(f'ramp={ramp!r}: allowed are {", ".join(RAMPS)}')
@@ -135,11 +135,11 @@ def scheduled(model: base.Model, ramp: str = 'buckets') -> base.Model:
 
 @flax.struct.dataclass
 class _Grid:
-  """Where the layers are; of all of them, or of those in a window.
+  """Outputs and memories of all n layers, or of those in a window.
 
   Attributes:
-    made: what each layer made on the last diagonal: hidden states
-      [n, B, T, D] and usage up to that layer, or None.
+    made: output of each layer on the last diagonal: hidden states
+      [n, B, T, D], and usage up to that layer or None.
     memory: of each layer, [n, ...].
   """
 
@@ -149,13 +149,14 @@ class _Grid:
 
 @dataclasses.dataclass(frozen=True)
 class _Work:
-  """What does not change from diagonal to diagonal.
+  """Constants of all diagonals.
 
   Attributes:
-    cell: (parameters, made by the layer below, memory) to the same two.
+    cell: (parameters, output of the layer below, memory) to the layer's output
+      and memory.
     params: of the layers, stacked along axis 0.
-    entering: what layer 0 gets for each segment, [S, ...].
-    cuts: before which segments the gradient stops, bool [S].
+    entering: inputs of layer 0 for each segment, [S, ...].
+    cuts: bool [S], segments before which the memory's gradient stops.
   """
 
   cell: Callable[..., Any]
@@ -179,7 +180,7 @@ def _cell(model: base.Model, num_steps: int) -> Callable[..., Any]:
 
 
 def _start(model: base.Model, x: jax.Array) -> Any:
-  """What layer 0 gets; usage is counted where layers repeat alone."""
+  """Inputs of layer 0; usage is None unless layers repeat (adaptive depth)."""
   if model.adaptive.kind == 'none':
     return x, None
   S, B, T, _ = x.shape
@@ -188,7 +189,7 @@ def _start(model: base.Model, x: jax.Array) -> Any:
 
 
 def _finish(model, x, usage, length):
-  """Hidden states and usage without the memory tokens' places."""
+  """Hidden states and usage, without the memory tokens."""
   if usage is None:
     ones = jnp.ones(x.shape[:2] + (length,))
     usage = halting.Usage(ones, 0 * ones, ones[:, 0, 0])
@@ -199,25 +200,25 @@ def _finish(model, x, usage, length):
 
 
 def _window(tree: Any, low: Any, size: int) -> Any:
-  """Layers from `low` on."""
+  """`size` layers from `low` on."""
   return jax.tree.map(
     lambda t: jax.lax.dynamic_slice_in_dim(t, low, size), tree
   )
 
 
 def _put(tree: Any, part: Any, low: Any) -> Any:
-  """The inverse of `_window`."""
+  """Writes a window back; the inverse of `_window`."""
   return jax.tree.map(
     lambda t, p: jax.lax.dynamic_update_slice_in_dim(t, p, low, 0), tree, part
   )
 
 
-def _go_through(phase: Phase, work: _Work, grid: _Grid) -> tuple[_Grid, Any]:
-  """The diagonals of a phase.
+def _run_phase(phase: Phase, work: _Work, grid: _Grid) -> tuple[_Grid, Any]:
+  """Runs the diagonals of a phase.
 
   Returns:
-    the grid after them, and what the last layer made on each diagonal; None
-    where it has ended no segment.
+    the grid after them, and the last layer's outputs on each diagonal, or None
+    where it has finished no segment.
   """
   S, L = len(work.cuts), len(jax.tree.leaves(work.params)[0])
   d = np.arange(*phase.diagonals)
@@ -238,7 +239,7 @@ def _go_through(phase: Phase, work: _Work, grid: _Grid) -> tuple[_Grid, Any]:
 
     return jax.lax.scan(move, grid, (low, active, cut))
 
-  # What the last layer makes before a segment is through is not kept.
+  # The last layer's outputs before the first segment reaches it are dropped.
   ends = fixed + phase.size == L and (phase.full or phase.kind == 'leaving')
   params, here = _window((work.params, grid), fixed, phase.size)
 
@@ -255,7 +256,7 @@ def _go_through(phase: Phase, work: _Work, grid: _Grid) -> tuple[_Grid, Any]:
 
 
 def _first(made: jax.Array, low: int, count: int) -> jax.Array:
-  """What a window from `low` on gets from below: nothing after the first."""
+  """Inputs of a window from `low` on: the layer below's output, then zeros."""
   below = jnp.zeros((count, *made.shape[1:]), made.dtype)
   return below.at[0].set(made[low - 1]) if low else below
 
@@ -268,15 +269,15 @@ def _diagonal(
   active: jax.Array | None,
   cut: jax.Array,
 ) -> _Grid:
-  """The cells of one diagonal.
+  """Runs the cells of one diagonal.
 
   Args:
-    cell: one of them.
+    cell: as in `_Work`.
     params: of the window's layers.
     grid: of the window.
-    below: what the layer under the window made.
-    active: bool [n], which layers have a segment; None for all.
-    cut: bool [n], where the gradient of the memory stops.
+    below: output of the layer below the window.
+    active: bool [n], layers that have a segment; None for all.
+    cut: bool [n], layers whose memory's gradient stops.
   """
   got = jax.tree.map(
     lambda b, t: jnp.concatenate([b[None], t[:-1]]), below, grid.made
@@ -289,7 +290,7 @@ def _diagonal(
 
 
 def _where(which: jax.Array, a: Any, b: Any) -> Any:
-  """Layer by layer, a or b."""
+  """Per layer, a where `which`, else b."""
 
   def choose(a, b):
     return jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)

@@ -1,7 +1,7 @@
-"""Orders in which a memory model goes through layers and segments.
+"""Schedules: the order in which a memory model runs layers and segments.
 
-`model.memory.schedule` says which: 'scan' (one segment after another),
-'diagonal' (see `diagonal`), or 'auto', the faster one for the work at hand.
+`model.memory.schedule` is 'scan' (one segment after another), 'diagonal' (see
+`diagonal`), or 'auto' (times them and takes the fastest).
 """
 
 import functools
@@ -17,7 +17,7 @@ from reasoning_depth.longcontext import diagonal
 from reasoning_depth.models import base
 from reasoning_depth.runtime import stopwatch
 
-# Windows of every length are many programs in one: slow to compile.
+# 'exact' is left out: a scan per window size compiles slowly.
 RAMPS = ('whole', 'buckets')
 SECONDS = 5.0  # that 'auto' spends on timing
 
@@ -31,7 +31,7 @@ def candidates(model: base.Model) -> dict[str, base.Model]:
 
 
 def check(model: base.Model) -> None:
-  """Raises `UsageError` where the schedule asked for is not possible."""
+  """Raises `UsageError` where the model cannot run its schedule."""
   if model.schedule != 'scan':
     with settings.within(f'memory.schedule={model.schedule}: '):
       model.diagonal_cell(num_steps=1)
@@ -40,12 +40,12 @@ def check(model: base.Model) -> None:
 def scheduled(
   model: base.Model, run: Callable[..., Any], *args: Any
 ) -> tuple[str, base.Model]:
-  """The model in the schedule that its settings ask for.
+  """The model with the schedule of its settings.
 
   Args:
-    model: any; one without segments stays as it is.
-    run: the work to come: (model, *args) to arrays; timed for 'auto'.
-    *args: arrays of the size to come, or functions that make them.
+    model: any; one without segments is returned as it is.
+    run: (model, *args) to arrays, the computation to time for 'auto'.
+    *args: arrays of the final sizes, or functions that make them.
 
   Returns:
     the name of the schedule, '' for a model without one, and the model.
@@ -64,21 +64,21 @@ def fastest(
   *args: Any,
   seconds: float = SECONDS,
 ) -> tuple[str, base.Model]:
-  """Runs each schedule in turn and takes the one with the least median time.
+  """Times each schedule and takes the one with the least median time.
 
-  What is faster depends on the device, the shape, the number of segments and
-  on whether gradients are taken, so the very work to be done is timed. Several
-  processes take what the first one found.
+  The fastest depends on the device, the shapes, the number of segments and on
+  whether gradients are taken, so the actual computation is timed. With several
+  processes, process 0 decides.
 
   Args:
-    model: with a memory of its own in each layer.
-    run: the work: (model, *args) to arrays; jitted here.
-    *args: arrays of the size to come.
-    seconds: spent on timing, after one run of each that is not counted; each is
-      timed three times at least.
+    model: each of whose layers has its own memory.
+    run: (model, *args) to arrays, the computation; jitted here.
+    *args: arrays of the final sizes.
+    seconds: least time spent on timing, after a warm-up run of each; each is
+      timed at least three times.
 
   Returns:
-    the name of the schedule, and the model in it.
+    the name of the schedule, and the model with it.
   """
   models = candidates(model)
   compiled = {

@@ -1,7 +1,7 @@
-"""A sequence of any length, read piece by piece in constant memory.
+"""Reads a sequence of any length piece by piece, in constant memory.
 
-What is kept between pieces is the memory of the layers and the tokens of the
-segment under way; it can be saved, and taken up again, at any token.
+The state between pieces is the layers' memory and the tokens of the unfinished
+segment; it can be saved and restored after any token.
 
   state = streaming.start(model, params, batch_size=1)
   for piece in pieces:
@@ -28,13 +28,13 @@ LOGITS = ('all', 'last', 'none')
 
 @flax.struct.dataclass
 class State:
-  """Where a stream is.
+  """State of a stream.
 
   Attributes:
-    memory: of the model, before the segment under way.
-    tokens: int32 [B, n], what is known of that segment; the tokens that it
-      repeats of the one before come first.
-    position: int64, tokens that have come, of each sequence.
+    memory: of the model, before the unfinished segment.
+    tokens: int32 [B, n], that segment so far, beginning with its overlap with
+      the previous one.
+    position: int64, number of tokens fed, per sequence.
   """
 
   memory: Any
@@ -57,21 +57,22 @@ def feed(
   logits: str = 'all',
   sharding: jax.sharding.Sharding | None = None,
 ) -> tuple[State, jax.Array | None]:
-  """Reads the next tokens; what fills no segment yet waits in the state.
+  """Reads the next tokens; those of an unfinished segment stay in the state.
 
   Args:
-    model: with a memory; of `diagonal.scheduled` it is faster where several
+    model: with a memory; `diagonal.scheduled` makes it faster where several
       segments are read together.
     params: its parameters.
-    state: what has been read.
+    state: before the piece.
     piece: int32 [B, n], of any n.
-    together: segments read in one call of the device, which waits for so many.
+    together: segments per compiled call; tokens wait until there are so many.
     logits: 'all', 'last' (of the last token of the segments read), or 'none'.
-    sharding: where tokens [B, n] go; None for the default device.
+    sharding: of tokens [B, n]; None for the default device.
 
   Returns:
-    the state, and logits [B, m, V] of the m tokens that had none yet, or of the
-    last of them alone; None where no segment has been filled.
+    the new state, and logits [B, m, V] of the m tokens of completed segments
+    that had none yet, or [B, 1, V] of the last; None where no segment was
+    completed.
 
   Raises:
     ValueError: for a piece of another shape or type, or another choice.
@@ -84,13 +85,13 @@ def feed(
   tokens = np.concatenate([state.tokens, piece], axis=1)
   memory, first = state.memory, state.position == state.tokens.shape[1]
   length = model.segment_length + (together - 1) * model.stride
-  repeated, found = model.segment_length - model.stride, []
+  overlap, found = model.segment_length - model.stride, []
   while tokens.shape[1] >= length:
     read = tokens[:, :length]
     if sharding is not None:
       read = jax.device_put(read, sharding)
     memory, out = _read(model, params, read, memory, logits)
-    found.append(out if first or logits != 'all' else out[:, repeated:])
+    found.append(out if first or logits != 'all' else out[:, overlap:])
     tokens, first = tokens[:, together * model.stride :], False
   # A copy, so that the state does not keep the whole piece alive.
   state = State(memory, tokens.copy(), state.position + piece.shape[1])
@@ -100,7 +101,7 @@ def feed(
 
 
 def save(path: pathlib.Path, state: State) -> None:
-  """Writes a state to an npz file, whole or not at all."""
+  """Writes a state to an npz file, atomically."""
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(path.name + '.partial')
   with partial.open('wb') as file:
@@ -113,11 +114,11 @@ def restore(path: pathlib.Path, like: State) -> State:
 
   Args:
     path: the file.
-    like: what `start` gives for the model and batch that will go on.
+    like: what `start` returns for the model and batch size.
 
   Raises:
-    UsageError: for a file that is not a state, or that of another model or
-      batch, with every array that does not fit.
+    UsageError: for a file that is not a state, or is of another model or batch
+      size, listing every array that does not fit.
   """
   found = _load(path)
   wanted = _arrays(like)
@@ -128,7 +129,7 @@ def restore(path: pathlib.Path, like: State) -> State:
       wrong.append(f'{name} is missing, not {form}')
       continue
     if name == 'tokens' and found[name].ndim == 2:
-      shape = (shape[0], found[name].shape[1])  # as many as were known
+      shape = (shape[0], found[name].shape[1])  # n is free
       form = f'int32 [{shape[0]}, n]'
     if (found[name].dtype, found[name].shape) != (array.dtype, shape):
       wrong.append(f'{name} is {_form(found[name])}, not {form}')
@@ -173,7 +174,7 @@ def _read(model, params, tokens, memory, logits):
 
 
 def _arrays(state: State) -> dict[str, np.ndarray]:
-  """Arrays by name; numbers of less than 32 bits, which npz lacks, widened."""
+  """Arrays by name; npz lacks bfloat16: small floats become float32."""
   arrays = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     if jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -1,10 +1,10 @@
-"""Checkpoints of a run folder: orbax arrays and a manifest that guards them.
+"""Checkpoints of a run folder: orbax arrays, checked against a manifest.
 
 `checkpoints/<step>/` holds `state/`, written by orbax, and `manifest.json` with
-the SHA-256 of every file. It is made under another name and takes its own in
-one move, so a folder with a number for a name is whole, and what a killed run
-leaves behind is known by its name: `<step>.partial`, `<step>.deleting`. A
-checkpoint that is not as its manifest says becomes `<step>.damaged`.
+the SHA-256 of every file. A save is written to `<step>.partial` and renamed at
+the end, so a folder named by a number is complete. A killed run may leave
+`<step>.partial` or `<step>.deleting`. A checkpoint that does not match its
+manifest is renamed to `<step>.damaged`.
 """
 
 import dataclasses
@@ -31,32 +31,32 @@ _LEFT_OVER = ('*.partial', '*.deleting')
 
 @dataclasses.dataclass(frozen=True)
 class Settings(settings.Settings):
-  """When a run is saved, and what is kept."""
+  """When a run is saved, and which checkpoints are kept."""
 
   every: int = settings.field(2_000, 'updates between checkpoints', least=1)
-  keep: int = settings.field(2, 'newest ones that stay', least=1)
-  keep_best: int = settings.field(0, 'best ones in validation besides')
+  keep: int = settings.field(2, 'newest checkpoints kept', least=1)
+  keep_best: int = settings.field(0, 'best checkpoints kept besides')
   metric: str = settings.field(
     'exact_match',
-    'what is best',
+    'validation score that keep_best goes by',
     choices=('exact_match', 'bit_accuracy', 'loss'),
   )
   keep_every: int = settings.field(
-    0, 'updates between those that stay for good; 0 for none'
+    0, 'updates between checkpoints never deleted; 0 for none'
   )
   grace: float = settings.field(
-    9.0, 'seconds from a signal to the end of the run', least=1
+    9.0, 'seconds from SIGTERM or SIGINT to a forced exit', least=1
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Keep:
-  """Which checkpoints stay.
+  """Which checkpoints are kept.
 
   Attributes:
-    newest: so many of the newest.
-    best: so many of the best by `metric`.
-    every: those at multiples of so many steps; 0 for none.
+    newest: number of the newest.
+    best: number of the best by `metric`.
+    every: keep those at multiples of this many steps; 0 for none.
     metric: of the validation at the same step, such as 'exact_match'.
   """
 
@@ -66,7 +66,7 @@ class Keep:
   metric: str = 'exact_match'
 
   def spare(self, found: Mapping[int, Mapping[str, float]]) -> list[int]:
-    """Steps to delete, from the metrics of every step there is."""
+    """Steps to delete, given the metrics of each saved step."""
     steps = sorted(found)
     kept = set(steps[-self.newest :])
     scored = [s for s in steps if self.metric in found[s]]
@@ -92,15 +92,15 @@ class Checkpoints:
 
     Args:
       folder: the run folder.
-      keep: what stays; None to read alone, which changes nothing on the disk.
-      name: of the folder in it.
+      keep: which to keep; None for read-only, which changes nothing on disk.
+      name: of the checkpoints' folder in the run folder.
     """
     self.run = folder
     self._folder = (folder / name).absolute()
     self._keep = keep
     self._checkpointer = _checkpointer()
     self._thread = None
-    self._saving = (-1, None)  # step under way, and what went wrong with it
+    self._saving = (-1, None)  # step being saved, and its error
     self._last = -1
     if keep and jax.process_index() == 0:
       for pattern in _LEFT_OVER:
@@ -109,16 +109,16 @@ class Checkpoints:
 
   @property
   def steps(self) -> list[int]:
-    """Steps of the checkpoints there are, from old to new."""
+    """Steps of the saved checkpoints, ascending."""
     names = (p.name for p in self._folder.glob('*'))
     return sorted(int(n) for n in names if n.isdecimal())
 
   def save(
     self, step: int, state: Any, metrics: Mapping[str, float] | None = None
   ) -> None:
-    """Saves in the background, unless the step was the last to be saved.
+    """Saves in the background, unless this step was the last one saved.
 
-    What goes wrong is told on stderr, then or at the next `save` or `wait`.
+    Errors are printed to stderr, at the next `save` or `wait`.
 
     Args:
       step: names the checkpoint.
@@ -130,7 +130,7 @@ class Checkpoints:
     self._saving = (step, None)
     try:
       self._checkpointer.save(self._at(step, '.partial') / 'state', state)
-    except Exception as error:  # whatever the store below orbax raises
+    except Exception as error:  # anything that orbax's storage raises
       self._saving = (step, error)
     self._thread = threading.Thread(
       target=self._finish, args=(dict(metrics or {}),)
@@ -138,10 +138,10 @@ class Checkpoints:
     self._thread.start()
 
   def wait(self) -> int:
-    """Waits for the save under way, if any.
+    """Waits for the save in progress, if any.
 
     Returns:
-      the last step that is on the disk, or -1.
+      the last step saved to disk, or -1.
     """
     if self._thread is None:
       return self._last
@@ -158,15 +158,14 @@ class Checkpoints:
     return self._last
 
   def close(self) -> None:
-    """Waits for the save under way and lets go of the folder."""
+    """Waits for the save in progress and closes orbax's checkpointer."""
     self.wait()
     self._checkpointer.close()
 
   def restore(self, abstract: Any) -> Any | None:
-    """The newest checkpoint that is as its manifest says.
+    """The newest checkpoint that matches its manifest.
 
-    One that is not is named on stderr, and set aside unless the folder is only
-    read; the one before it is used.
+    Damaged ones are reported on stderr, renamed unless read-only, and skipped.
 
     Args:
       abstract: tree of `jax.ShapeDtypeStruct` with the shardings to restore
@@ -176,7 +175,8 @@ class Checkpoints:
       the state, or None where nothing was ever saved.
 
     Raises:
-      UsageError: where all are damaged, or belong to another run or version.
+      UsageError: where all are damaged, or the newest undamaged one is of
+        another config or version of the code.
     """
     step = self._newest_whole() if jax.process_index() == 0 else -1
     if jax.process_count() > 1:
@@ -198,7 +198,7 @@ class Checkpoints:
       ) from None
 
   def _newest_whole(self) -> int:
-    """The newest step that can be trusted, or -1."""
+    """The newest step that matches its manifest, or -1."""
     for step in reversed(self.steps):
       try:
         facts = manifest.verify(self._at(step))
@@ -221,10 +221,10 @@ class Checkpoints:
         path = path.with_name(path.name + '+')
       self._at(step).rename(path)
       aside = f', set aside as {path.name}'
-    _say(f'checkpoint {step} is damaged{aside}: {problem}')
+    _warn(f'checkpoint {step} is damaged{aside}: {problem}')
 
   def _finish(self, metrics: dict[str, float]) -> None:
-    """In a thread: waits for orbax, then commits and deletes what is spare."""
+    """In a thread: waits for orbax, renames, and deletes old checkpoints."""
     step, error = self._saving
     if error:
       return
@@ -250,7 +250,7 @@ class Checkpoints:
       return {}
 
   def _failed(self, step: int, error: Exception) -> None:
-    _say(f'checkpoint {step} could not be saved: {_first_line(error)}')
+    _warn(f'checkpoint {step} could not be saved: {_first_line(error)}')
     self._checkpointer.close()
     self._checkpointer = _checkpointer()
     if jax.process_index() == 0:
@@ -265,13 +265,13 @@ class Checkpoints:
     return self._folder / f'{step}{suffix}'
 
   def _digest(self) -> str:
-    """SHA-256 of the run's config as it lies on the disk."""
+    """SHA-256 of the run's `config.json`."""
     text = (self.run / 'config.json').read_bytes()
     return hashlib.sha256(text).hexdigest()
 
 
 def _not_of_orbax(record: python_logging.LogRecord) -> bool:
-  """What goes wrong in orbax is told here, in one line; not there as well."""
+  """Drops orbax's own log: its errors are printed here, in one line."""
   return 'orbax' not in record.pathname
 
 
@@ -279,7 +279,7 @@ logging.get_absl_handler().addFilter(_not_of_orbax)
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
-  # Folders made in the background would hide a disk that refuses them.
+  # Folders made in the background would hide errors of the disk.
   options = ocp.AsyncOptions(create_directories_asynchronously=False)
   return ocp.StandardCheckpointer(async_options=options)
 
@@ -299,5 +299,5 @@ def _first_line(error: Exception) -> str:
   return str(error).partition('\n')[0][:300] or type(error).__name__
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
   print(text, file=sys.stderr, flush=True)

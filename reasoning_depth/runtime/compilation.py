@@ -1,4 +1,4 @@
-"""Keeps compiled programs between runs."""
+"""JAX's persistent compilation cache."""
 
 import os
 import pathlib
@@ -9,9 +9,9 @@ FOLDER = pathlib.Path('~/.cache/reasoning_depth/compiled')
 
 
 def use_cache() -> None:
-  """Keeps programs in FOLDER, or where JAX_COMPILATION_CACHE_DIR says.
+  """Turns on the cache, in FOLDER or JAX_COMPILATION_CACHE_DIR.
 
-  JAX_ENABLE_COMPILATION_CACHE=false keeps none.
+  JAX_ENABLE_COMPILATION_CACHE=false turns it off.
   """
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(FOLDER.expanduser()))

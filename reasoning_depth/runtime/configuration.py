@@ -1,7 +1,6 @@
 """Loads, overrides and compares configs, with clear errors.
 
-What fields there are is not known here: whoever checks a config hands in what
-its settings declare, by dotted name.
+This module knows no field: callers pass the declared fields by dotted name.
 """
 
 import importlib.util
@@ -15,14 +14,14 @@ import ml_collections
 from reasoning_depth import errors, settings
 
 Declared = Mapping[str, settings.Field]
-_LONG = 800  # characters of what is wrong with a file
+_LONG = 800  # most characters of a reason in an error
 
 
 def load(path_and_words: str) -> ml_collections.ConfigDict:
   """Runs `get_config(words)` of `path.py:words`.
 
   Raises:
-    UsageError: where the file is not there or is no config.
+    UsageError: where the file does not exist or is not a config.
   """
   path, _, words = path_and_words.partition(':')
   file = pathlib.Path(path)
@@ -53,16 +52,16 @@ def read(
 
   Args:
     folder: the run folder.
-    declare: fields that a config with these values has to have.
+    declare: from flat values to the fields that the config must have.
 
   Raises:
-    UsageError: where the folder is no run folder or the file is damaged: not
-      JSON, or fields that are missing, unknown or of another type.
+    UsageError: where the folder is not a run folder or the file is damaged: not
+      JSON, or with fields missing, unknown or of another type.
   """
   path = folder / 'config.json'
   where = f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
   try:
-    value = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    value = json.loads(path.read_bytes(), object_pairs_hook=_unique_names)
     reason = '' if isinstance(value, dict) else 'holds no named values'
   except (OSError, ValueError, RecursionError) as error:
     reason = getattr(error, 'strerror', None) or error
@@ -75,7 +74,7 @@ def read(
   except errors.UsageError as error:
     raise errors.UsageError(f'{where}{error})') from None
   config = ml_collections.ConfigDict(value)
-  # JSON writes some floats like whole numbers.
+  # JSON may have an integer for a float: 1 for 1.0.
   with config.ignore_type():
     for name, v in flat.items():
       field = declared[name]
@@ -84,8 +83,8 @@ def read(
   return config.lock()
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """An object of JSON, each name once and without a dot, lists as tuples."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """A JSON object; names must be unique and without dots; lists to tuples."""
   value = {}
   for name, v in pairs:
     if name in value or '.' in name:
@@ -132,7 +131,7 @@ def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
 
 
 def _parse(old: Any, text: str) -> Any:
-  """The value of `text` in the type of `old`, or None."""
+  """`text` as a value of the type of `old`, or None."""
   if isinstance(old, bool):
     return {'true': True, 'false': False}.get(text.lower())
   try:
@@ -149,7 +148,7 @@ def _parse(old: Any, text: str) -> Any:
 
 
 def check_names(flat: Mapping[str, Any], declared: Declared) -> None:
-  """Checks that a config has the fields declared, of their types.
+  """Checks that a config has exactly the declared fields, of their types.
 
   Raises:
     UsageError: for a field that is unknown, mistyped or missing.
@@ -170,7 +169,7 @@ def check_names(flat: Mapping[str, Any], declared: Declared) -> None:
 
 
 def _of(name: str, flat: Mapping[str, Any]) -> str:
-  """' of config.task.name=…', where a field is a named task's or model's."""
+  """' of config.task.name=…', for a field of a task or model; else ''."""
   group = name.partition('.')[0]
   of = flat.get(f'{group}.name')
   return f' of config.{group}.name={settings.shown(of)}' if of else ''

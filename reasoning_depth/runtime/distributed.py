@@ -1,4 +1,4 @@
-"""Several processes as one run, through `jax.distributed`."""
+"""Runs of several processes, through `jax.distributed`."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import jax
 
 from reasoning_depth import errors
 
-HEARTBEAT = 20  # seconds without a sign of life until a process counts as lost
+HEARTBEAT = 20  # seconds without a heartbeat after which a process is lost
 
 
 def start(
@@ -18,16 +18,17 @@ def start(
   num_processes: int | None,
   process_id: int | None,
 ) -> None:
-  """Joins the other processes, where there are any.
+  """Joins the other processes of the run, if there are any.
 
   Args:
-    join: whether to; with nothing else, as Cloud TPU, Slurm or GKE say.
+    join: whether to join; without the others, JAX detects Cloud TPU, Slurm or
+      GKE.
     coordinator: HOST:PORT of process 0, or None.
-    num_processes: how many there are, or None.
-    process_id: which this is, from 0, or None.
+    num_processes: in the run, or None.
+    process_id: of this process, from 0, or None.
 
   Raises:
-    UsageError: where only some of the three are given, or nobody answers.
+    UsageError: where only some of the three are given, or joining fails.
   """
   given = {
     '--coordinator': coordinator,
@@ -60,9 +61,9 @@ def start(
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """Inside, the loss of another process ends this one with a clear message.
+  """If another process is lost, prints a message and ends this one.
 
-  It ends at once, since an ordinary exit waits for the others.
+  By `os._exit`, since an ordinary exit waits for the other processes.
   """
   try:
     yield

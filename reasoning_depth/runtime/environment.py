@@ -1,4 +1,4 @@
-"""What a run ran on: packages, devices, cores, revision."""
+"""The environment of a run: packages, devices, cores, revision."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-# What the last digits of a number depend on.
+# A change of these can change results by rounding.
 DECISIVE = (
   'processor', 'cores', 'backend', 'devices', 'processes', 'packages',
   'revision', 'xla_flags',
@@ -23,7 +23,7 @@ PACKAGES = (
 
 
 def record() -> dict[str, Any]:
-  """Everything about the surroundings that can change a result or a timing."""
+  """The environment, as far as it can change a result or a timing."""
   return {
     'command': ' '.join(['python', *sys.orig_argv[1:]]),
     'python': platform.python_version(),
@@ -42,7 +42,7 @@ def record() -> dict[str, Any]:
 
 
 def compare(path: pathlib.Path) -> None:
-  """Says on stderr what has changed since a `record` was written."""
+  """Prints to stderr what has changed since a `record` was written."""
   try:
     before = json.loads(path.read_text())
   except (OSError, ValueError, RecursionError):
@@ -81,7 +81,7 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-  """Commit of the working tree, with '+' where it has changes."""
+  """Commit of the working tree, with '+' if it has changes."""
   root = pathlib.Path(__file__).parents[2]
   try:
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run folder."""
+"""A lock file: one run at a time trains in a run folder."""
 
 import contextlib
 import pathlib
@@ -9,15 +9,15 @@ import jax
 
 from reasoning_depth import errors
 
-NAME = '.lock'  # in the run folder; it stays there and means nothing alone
+NAME = '.lock'  # in the run folder; the file remains after the lock is released
 
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path) -> Iterator[None]:
-  """Holds the lock of a run folder that is there.
+  """Holds the lock of an existing run folder.
 
-  Of several processes of one run, the first holds it for all. The system lets
-  go of it when the process ends, however that happens.
+  In a run of several processes, process 0 holds it for all. The operating
+  system releases it when the process ends, even if it is killed.
 
   Raises:
     UsageError: where another run holds it.

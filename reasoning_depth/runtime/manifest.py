@@ -1,4 +1,4 @@
-"""SHA-256 sums of a folder's files, so that damage is noticed."""
+"""SHA-256 sums of a folder's files, to detect damage."""
 
 import hashlib
 import json
@@ -7,19 +7,19 @@ import pathlib
 from typing import Any
 
 NAME = 'manifest.json'
-FORMAT = 1  # version of the manifest and of the folder beside it
+FORMAT = 1  # version of the manifest and of the folder's layout
 
 
 class Damaged(Exception):
-  """A folder is not as its manifest says."""
+  """A folder does not match its manifest."""
 
 
 def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
-  """Sums up every file of a folder and flushes them all to the disk.
+  """Writes the SHA-256 of every file of a folder, then syncs all to disk.
 
   Args:
-    folder: what to sum up; complete and no longer written to.
-    facts: JSON values to keep beside the sums.
+    folder: complete and no longer written to.
+    facts: JSON values to store beside the sums.
   """
   sums = {str(p.relative_to(folder)): _sum(p) for p in _files(folder)}
   text = _text({'format': FORMAT, **facts, 'files': sums})
@@ -31,10 +31,10 @@ def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-  """The manifest of a folder, without a look at the files.
+  """The manifest of a folder; checks itself, not the files.
 
   Raises:
-    Damaged: where it is missing, is not what `write` wrote, or is of another
+    Damaged: where it is missing, was changed since `write`, or has another
       format.
   """
   try:
@@ -51,7 +51,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def verify(folder: pathlib.Path) -> dict[str, Any]:
-  """The manifest of a folder, once every file has been found as it says.
+  """Checks every file of a folder, and returns the manifest.
 
   Raises:
     Damaged: naming the first file that is missing or has changed.
@@ -77,7 +77,7 @@ def _sum(path: pathlib.Path) -> str:
 
 
 def _text(manifest: dict[str, Any]) -> str:
-  """Canonical text, with a sum of the rest, so that any change shows."""
+  """Canonical JSON with a SHA-256 of its own content, to detect changes."""
   rest = {k: v for k, v in manifest.items() if k != 'sum'}
   text = json.dumps(rest, indent=1, sort_keys=True)
   rest['sum'] = hashlib.sha256(text.encode()).hexdigest()

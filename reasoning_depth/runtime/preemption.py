@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: save and leave in time; a second one leaves at once."""
+"""SIGTERM and SIGINT: save, then exit; a second signal exits at once."""
 
 import contextlib
 import os
@@ -18,18 +18,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Watch:
-  """Notices signals, also while the main thread waits for a device.
+  """Handles signals, even while the main thread waits for a device.
 
-  A context manager for the main thread. A thread of its own reads the signals,
-  so that the run leaves in time even from a long compile; what has been
-  committed to the disk by then is safe.
+  A context manager for the main thread. A second thread reads the signals, so
+  that the process exits in time even from a long compilation; checkpoints
+  already renamed are safe.
   """
 
   def __init__(self, grace: float):
-    """Args: grace, seconds from the first signal until the run has left."""
+    """Args: grace, seconds from the first signal to a forced exit."""
     self._grace = grace
-    self._asked = threading.Event()
-    self._free = threading.Event()
+    self._signalled = threading.Event()
+    self._may_exit = threading.Event()
 
   def __enter__(self) -> 'Watch':
     self._reader, self._writer = socket.socketpair()
@@ -46,25 +46,25 @@ class Watch:
     self._writer.close()  # ends the thread
 
   def asked(self) -> bool:
-    """Whether any process has been asked to stop; all get the same answer.
+    """Whether any process got a signal; the same in all processes.
 
-    Every process must call this as often as the others.
+    A collective: all processes must call it equally often.
     """
     if jax.process_count() == 1:
-      return self._asked.is_set()
-    mine = np.int32(self._asked.is_set())
+      return self._signalled.is_set()
+    mine = np.int32(self._signalled.is_set())
     return bool(multihost_utils.process_allgather(mine).any())
 
   @contextlib.contextmanager
   def nothing_to_save(self) -> Iterator[None]:
-    """Inside, a signal ends the process at once."""
-    if self._asked.is_set() and jax.process_count() == 1:
+    """In this context, a signal ends the process at once."""
+    if self._signalled.is_set() and jax.process_count() == 1:
       raise errors.Stopped('stopped by a signal; the same command goes on')
-    self._free.set()
+    self._may_exit.set()
     try:
       yield
     finally:
-      self._free.clear()
+      self._may_exit.clear()
 
   def _listen(self) -> None:
     timer = None
@@ -72,13 +72,13 @@ class Watch:
       if received[0] not in SIGNALS:
         continue
       name = signal.Signals(received[0]).name
-      if self._asked.is_set():
+      if self._signalled.is_set():
         os._exit(128 + received[0])
-      self._asked.set()
-      if self._free.is_set():
-        _leave(name)
+      self._signalled.set()
+      if self._may_exit.is_set():
+        _exit(name)
       print(f'{name}: saving; again leaves at once', file=sys.stderr)
-      timer = threading.Timer(self._grace, _leave, [name])
+      timer = threading.Timer(self._grace, _exit, [name])
       timer.daemon = True
       timer.start()
     self._reader.close()
@@ -86,7 +86,7 @@ class Watch:
       timer.cancel()
 
 
-def _leave(name: str) -> None:
+def _exit(name: str) -> None:
   sys.stdout.flush()
   print(
     f'stopped by {name}; the same command goes on', file=sys.stderr, flush=True

@@ -1,4 +1,4 @@
-"""Says how far a run is: a live line on a terminal, plain lines elsewhere."""
+"""Progress display: a live bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -10,10 +10,10 @@ import rich.progress
 
 
 class Progress:
-  """Steps a second, examples a second, time left and the latest numbers.
+  """Steps and examples per second, time left and the latest metrics.
 
   Attributes:
-    batch_size: examples in a step, for the rates; set by who knows it.
+    batch_size: examples in a step, for the rates; the caller sets it.
   """
 
   def __init__(self, first_step: int, num_steps: int):
@@ -43,10 +43,10 @@ class Progress:
     self._bar.start()
 
   def rates(self, done: int) -> dict[str, float]:
-    """Steps and examples a second since the start or the last pause.
+    """Steps and examples per second since the start or the last pause.
 
     Args:
-      done: steps that are done by now.
+      done: number of steps done.
     """
     before, then = self._since
     rate = (done - before) / max(time.monotonic() - then, 1e-9)
@@ -57,7 +57,7 @@ class Progress:
 
   @contextlib.contextmanager
   def pause(self, at: int) -> Iterator[None]:
-    """Leaves what happens inside, with `at` steps done, out of the rates."""
+    """Excludes the time inside from the rates; `at` steps are done."""
     yield
     self._since = (at, time.monotonic())
 
@@ -75,11 +75,11 @@ class Progress:
       self.say(f'{text}  {_duration(left)} left')
 
   def say(self, text: str) -> None:
-    """Prints lines that stay."""
+    """Prints text above the live bar."""
     self._console.print(text, markup=False)
 
   def close(self) -> None:
-    """Takes the live line away."""
+    """Removes the live bar."""
     self._bar.stop()
 
 

@@ -1,8 +1,8 @@
-"""Where arrays live: the mesh and every sharding decision.
+"""The mesh, and the shardings of batches and states.
 
-Two axes: the batch is split over `data`; heads and hidden units of transformer
+Two axes: batches are sharded over `data`; heads and hidden units of transformer
 blocks over `model` (tensor parallel). With `parameters = 'fsdp'`, parameters,
-optimiser state and averages are split over `data` as well.
+optimiser state and averages are sharded over `data` as well.
 """
 
 import dataclasses
@@ -15,26 +15,26 @@ from jax.sharding import PartitionSpec as P
 
 from reasoning_depth import errors, settings
 
-# Dense layers whose outputs, and whose inputs, are heads or hidden units.
-_COLUMNS = ('qkv', 'mlp_in')
-_ROWS = ('attention_out', 'mlp_out')
-# Fields of a state's `carry` that have an entry for each sample of the batch.
-_SAMPLES = ('batch', 'latents', 'passes', 'halted')
+# Dense layers whose outputs, or whose inputs, are heads or hidden units.
+_SHARDED_OUTPUTS = ('qkv', 'mlp_in')
+_SHARDED_INPUTS = ('attention_out', 'mlp_out')
+# Fields of a state's `carry` with a leading batch axis.
+_BATCHED = ('batch', 'latents', 'passes', 'halted')
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(settings.Settings):
-  """How a run is laid out over devices."""
+  """The device mesh."""
 
   data: int = settings.field(
-    0, 'devices along the batch; 0 for all that are left'
+    0, 'devices that the batch is sharded over; 0: all that are left'
   )
   model: int = settings.field(
-    1, 'devices along heads and hidden units (tensor parallel)', least=1
+    1, 'devices that heads and hidden units are sharded over', least=1
   )
   parameters: str = settings.field(
     'replicated',
-    "replicated, or fsdp: split along the batch's devices",
+    "replicated, or fsdp: sharded over the batch's devices",
     choices=('replicated', 'fsdp'),
   )
 
@@ -43,7 +43,7 @@ def make_mesh(config: Mapping[str, Any]) -> Mesh:
   """Builds the mesh of `config.mesh`.
 
   Raises:
-    UsageError: where more devices are asked for than there are.
+    UsageError: for more devices than there are.
   """
   devices = jax.devices()
   model = config['model']
@@ -60,7 +60,7 @@ def make_mesh(config: Mapping[str, Any]) -> Mesh:
 
 
 def check_batch(field: str, batch_size: int, mesh: Mesh) -> None:
-  """Raises `UsageError` unless every device gets as many samples."""
+  """Raises `UsageError` unless every device gets equally many samples."""
   if batch_size % mesh.shape['data']:
     raise errors.UsageError(
       f'{field}={batch_size}: must be a multiple of the '
@@ -74,17 +74,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batched(mesh: Mesh) -> NamedSharding:
-  """Leading axis split over the devices: batches."""
+  """Leading axis sharded over `data`: a batch."""
   return NamedSharding(mesh, P('data'))
 
 
 def batches(mesh: Mesh) -> NamedSharding:
-  """Second axis split over the devices: batches of many steps."""
+  """Second axis sharded over `data`: the batches of several steps."""
   return NamedSharding(mesh, P(None, 'data'))
 
 
 def constrain_batch(batch: Any, mesh: Mesh) -> Any:
-  """Inside `jit`: splits a batch over the devices."""
+  """Inside `jit`: shards a batch over the devices."""
   return jax.lax.with_sharding_constraint(batch, batched(mesh))
 
 
@@ -94,16 +94,16 @@ def of_state(shapes: Any, mesh: Mesh, config: Mapping[str, Any]) -> Any:
   Args:
     shapes: the state, or its shapes.
     mesh: with axes `data` and `model`.
-    config: `config.mesh`; with `parameters`.
+    config: `config.mesh`; its field `parameters` is used.
   """
-  split = mesh.shape['data'] if config['parameters'] == 'fsdp' else 1
+  fsdp = mesh.shape['data'] if config['parameters'] == 'fsdp' else 1
 
   def place(path, leaf):
     names = [str(getattr(p, 'key', getattr(p, 'name', ''))) for p in path]
-    if names[0] == 'carry' and names[1] in _SAMPLES:
+    if names[0] == 'carry' and names[1] in _BATCHED:
       return batched(mesh)
     spec = _tensor_parallel(names, leaf.shape, mesh.shape['model'])
-    return NamedSharding(mesh, P(*_split_largest(spec, leaf.shape, split)))
+    return NamedSharding(mesh, P(*_shard_largest(spec, leaf.shape, fsdp)))
 
   return jax.tree_util.tree_map_with_path(place, shapes)
 
@@ -111,23 +111,23 @@ def of_state(shapes: Any, mesh: Mesh, config: Mapping[str, Any]) -> Any:
 def _tensor_parallel(
   names: list[str], shape: tuple[int, ...], devices: int
 ) -> list[str | None]:
-  """Splits what belongs to heads or hidden units over `model`."""
+  """Shards the axis of heads or hidden units over `model`."""
   spec = [None] * len(shape)
   layer = names[-2] if len(names) > 1 else ''
   axis = None
-  if layer in _COLUMNS:
+  if layer in _SHARDED_OUTPUTS:
     axis = -1
-  elif layer in _ROWS and names[-1] == 'kernel':
+  elif layer in _SHARDED_INPUTS and names[-1] == 'kernel':
     axis = -2
   if axis and devices > 1 and shape[axis] % devices == 0:
     spec[axis] = 'model'
   return spec
 
 
-def _split_largest(
+def _shard_largest(
   spec: list[str | None], shape: tuple[int, ...], devices: int
 ) -> list[str | None]:
-  """Splits the largest axis that is whole and divides over `data`."""
+  """Shards the largest unsharded axis that divides evenly over `data`."""
   free = [
     i for i, n in enumerate(shape)
     if spec[i] is None and n >= devices and n % devices == 0

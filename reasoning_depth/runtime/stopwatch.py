@@ -1,4 +1,4 @@
-"""Timing of alternatives against each other."""
+"""Compares the run times of alternatives."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ import numpy as np
 def alternate(
   runners: Mapping[str, Callable[[], Any]], rounds: int, seconds: float = 0.0
 ) -> dict[str, dict[str, float]]:
-  """Times callables in turn, so that all meet the same noise.
+  """Times callables in turn, so that noise affects all alike.
 
   Args:
-    runners: name to a callable that returns when its work is done.
-    rounds: times each is run at least, after one run that is not counted.
-    seconds: spent at least on the runs that are counted.
+    runners: name to a callable that blocks until its work is done.
+    rounds: least number of timed runs of each, after one warm-up run.
+    seconds: least total time of the timed runs.
 
   Returns:
     name to seconds: 'median', 'least' and 'most'.

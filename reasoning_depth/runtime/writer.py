@@ -1,6 +1,6 @@
-"""Writes a run's numbers: JSON lines, and TensorBoard events beside them.
+"""Writes a run's metrics, as JSON lines and as TensorBoard events.
 
-Of several processes, the first alone writes.
+Only process 0 writes.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ class Writer:
 
     Args:
       folder: the run folder.
-      from_step: step the run goes on from; what an interrupted run wrote
-        after it is dropped, since it will be written again.
+      from_step: step the run resumes from; later lines of an interrupted run
+        are dropped, since they will be written again.
     """
     self._writes = jax.process_index() == 0
     self._begun, self._before = time.monotonic(), 0.0
@@ -38,16 +38,16 @@ class Writer:
       if kept:
         self._before = json.loads(kept[-1]).get('seconds', 0.0)
     self._file = path.open('a')
-    self._troubled = False
+    self._write_failed = False
     self._events = tensorboardX.SummaryWriter(
       str(folder), purge_step=from_step + 1 if from_step else None
     )
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-    """Adds one line of named values, and the seconds the run has taken.
+    """Adds one line of named values, and the run's wall-clock seconds.
 
-    These go by the clock, of all processes that have trained it, with
-    compilation, evaluation and checkpoints.
+    The seconds include earlier, interrupted processes, compilation, evaluation
+    and checkpoints.
     """
     if not self._writes:
       return
@@ -60,14 +60,14 @@ class Writer:
       self._events.add_scalar(f'{split}/{name}', value, step)
 
   def _flush(self) -> None:
-    """Lines that a full disk does not take are kept and tried again."""
+    """Flushes; on an error (a full disk) keeps the lines for the next try."""
     try:
       self._file.flush()
-      self._troubled = False
+      self._write_failed = False
     except OSError as error:
-      if not self._troubled:
+      if not self._write_failed:
         print(f'metrics.jsonl: {error.strerror}; trying on', file=sys.stderr)
-      self._troubled = True
+      self._write_failed = True
 
   def close(self) -> None:
     """Flushes and closes."""
@@ -79,7 +79,7 @@ class Writer:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file whole or not at all."""
+  """Writes a file atomically."""
   if jax.process_index() > 0:
     return
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,12 +89,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file whole or not at all."""
+  """Writes a JSON file atomically."""
   write_text(path, json.dumps(value, indent=2) + '\n')
 
 
 def write_rows(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
-  """Writes a JSON-lines file whole or not at all."""
+  """Writes a JSON-lines file atomically."""
   write_text(path, ''.join(json.dumps(row) + '\n' for row in rows))
 
 

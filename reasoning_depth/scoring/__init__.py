@@ -1,5 +1,5 @@
-"""Losses, scores, and what the best possible scores are."""
+"""Losses, scores, and the best possible scores (`ceiling`)."""
 
 from reasoning_depth.tasks import ceiling
 
-__all__ = ['ceiling']  # also the best scores that a task's samples allow
+__all__ = ['ceiling']  # re-exported from tasks

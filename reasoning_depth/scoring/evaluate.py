@@ -1,8 +1,7 @@
 """Exact match and bit accuracy on frozen held-out samples, per group.
 
-The samples depend on seed, split and number alone and are fed in padded
-batches, so that neither the batch size nor the number of devices changes what
-is measured.
+The samples depend on seed, split and index alone, and the last batch is padded,
+so that neither batch size nor number of devices changes a score.
 """
 
 import dataclasses
@@ -31,7 +30,7 @@ class Settings(settings.Settings):
 
   every: int = settings.field(2_000, 'updates between validations', least=1)
   validation_samples: int = settings.field(
-    1_024, 'samples of a validation', least=1
+    1_024, 'samples per validation', least=1
   )
   test_samples: int = settings.field(
     10_000, 'samples of the final evaluation', least=1
@@ -41,30 +40,30 @@ class Settings(settings.Settings):
   )
   rows: int = settings.field(64, 'samples written out one by one')
   rollout: int = settings.field(
-    0, 'steps for which answers at k = 1 are fed back; 0 for none'
+    0, 'states predicted in turn, each from the last answer; 0 for none'
   )
   ceiling: bool = settings.field(
-    True, 'whether the best possible score is computed'
+    True, 'whether to compute the best possible score'
   )
 
 
 def make_eval_step(model: nn.Module, config: Mapping[str, Any]) -> Callable:
   """A pure function (params, Batch) → (loss [B] in nats, tokens [B, L]).
 
-  The loss is the mean over a sample's answer tokens; the tokens are the most
-  likely ones, each given the true tokens before it where the task is causal.
+  The loss is the mean over a sample's answer tokens; the tokens are the argmax,
+  under teacher forcing where the task is causal.
 
   Args:
     model: maps tokens to logits.
-    config: `config.train`, for which depth step answers, by which loss.
+    config: `config.train`; `depth_loss` and `loss`.
   """
 
   def eval_step(params, batch):
     output = model.apply({'params': params}, batch.inputs)
     logits = losses.answer(output, batch, config['depth_loss'])
     entropy = losses.cross_entropy(logits, batch.targets, config['loss'])
-    asked = batch.weights > 0
-    loss = jnp.mean(entropy, axis=-1, where=asked)
+    mask = batch.weights > 0
+    loss = jnp.mean(entropy, axis=-1, where=mask)
     return loss, logits.argmax(-1).astype(jnp.int32)
 
   return eval_step
@@ -82,22 +81,20 @@ class Evaluator:
     generates: bool = False,
     thinking: int = 0,
   ):
-    """Prepares; nothing is compiled before the first call.
+    """Compiles nothing before the first call.
 
     Args:
       model: maps tokens to logits.
-      task: what is asked.
-      config: the whole config; of `eval.batch_size`, the samples on the devices
-        at once, no result depends.
+      task: that the samples are from.
+      config: the whole config; `eval.batch_size` changes no result.
       mesh: devices to use.
-      generates: whether answers are generated token by token, though the task
-        does not ask for that.
+      generates: whether to generate answers even if `task.generates` is False.
       thinking: rows that may be generated before the answer.
     """
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
-    # What comes back is read on every host.
+    # Every host reads the outputs.
     self._whole = sharding.replicated(mesh)
     self._generates, self._thinking = generates or task.generates, thinking
     self._model = model
@@ -117,7 +114,7 @@ class Evaluator:
     Args:
       params: parameters of the model.
       batch: [N, ...].
-      step: how a batch is answered, by arrays [B, ...] of any structure; None
+      step: (params, batch) to a tree of arrays [B, ...], returned instead; None
         for the evaluation step.
     """
     step = step or self.step
@@ -136,17 +133,14 @@ class Evaluator:
     )
 
   def run(self, params: Any, samples: base.HeldOut) -> 'Result':
-    """Scores held-out samples as the task asks; see `scored_by`."""
+    """Scores held-out samples; see `scored_by`."""
     if self._generates:
       return self.run_generated(params, samples)
     loss, tokens = self.predict(params, samples.batch)
     return Result(samples, loss, tokens)
 
   def run_generated(self, params: Any, samples: base.HeldOut) -> 'Result':
-    """Scores what the model generates by itself, one token after another.
-
-    The loss is still that given the true tokens.
-    """
+    """Scores answers generated token by token; the loss is teacher-forced."""
     loss, tokens = self.predict(params, samples.batch, self._generating)
     return Result(samples, loss, tokens, scored_by='generation')
 
@@ -166,10 +160,10 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What a model answered on held-out samples.
+  """A model's answers on held-out samples.
 
   Attributes:
-    samples: what was asked.
+    samples: that were scored.
     loss: [N] mean over the answer tokens, in nats.
     tokens: [N, L] predicted tokens.
     scored_by: 'teacher forcing' (each token given the true ones before it),
@@ -183,12 +177,12 @@ class Result:
 
   @property
   def asked(self) -> np.ndarray:
-    """Bool [N, L]: which tokens are answers."""
+    """Bool [N, L]: the answer tokens."""
     return self.samples.batch.weights > 0
 
   @property
   def right(self) -> np.ndarray:
-    """Bool [N, L]: which answer tokens are right; others are False."""
+    """Bool [N, L]: answer tokens predicted right."""
     return (self.tokens == self.samples.batch.targets) & self.asked
 
   def summary(self) -> dict[str, Any]:
@@ -214,7 +208,7 @@ class Result:
     }
     for name, values in self.samples.known.items():
       values = values[chosen]
-      if not np.isnan(values).any():  # not known of some of these samples
+      if not np.isnan(values).any():  # NaN: not computed for a sample
         scores[name] = float(values.mean())
     if scores.get('ceiling_exact_match'):
       scores['share_of_ceiling'] = (
@@ -223,7 +217,7 @@ class Result:
     return scores
 
   def rows(self, count: int) -> list[dict[str, Any]]:
-    """The first `count` samples, one row each."""
+    """The first `count` samples, one record each."""
     rows = []
     cells = self.samples.observed is not None
     for i, asked in enumerate(self.asked[:count]):
@@ -261,7 +255,7 @@ def wilson(successes: int, trials: int) -> list[float]:
 
 
 def mean_interval(values: np.ndarray) -> list[float]:
-  """95 % interval of a mean of values in 0 to 1, by their spread [N]."""
+  """95 % interval of the mean of values [N] in 0 to 1, by their deviation."""
   half = Z95 * values.std() / np.sqrt(len(values))
   mean = values.mean()
   return [float(max(mean - half, 0.0)), float(min(mean + half, 1.0))]
@@ -273,5 +267,5 @@ def _text(tokens: np.ndarray) -> str:
 
 
 def _numbers(tokens: np.ndarray) -> str:
-  """Tokens as numbers, as long for the same number of tokens."""
+  """Tokens as numbers of five digits, so that columns align."""
   return ' '.join(f'{t:05d}' for t in tokens.tolist())

@@ -1,7 +1,7 @@
-"""Scores answers at the end of text of any length, read as a stream.
+"""Scores answers at the end of a text of any length, read as a stream.
 
-A sample is made piece by piece and only the memory of what was read is kept, so
-that neither its tokens nor its logits are ever held at once.
+Segments of a sample are made as they are read and only the model's memory is
+kept: neither all tokens nor all logits of a sample are held at once.
 """
 
 import itertools
@@ -19,11 +19,11 @@ from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate, losses
 from reasoning_depth.tasks import base
 
-AT_ONCE = 16  # segments read in one call of the devices
+AT_ONCE = 16  # segments read per compiled call
 
 
 def can(task: base.Task, model: base_model.Model) -> bool:
-  """Whether a task streams its samples and a model reads streams of them."""
+  """Whether the task streams its samples and the model can read them."""
   return (
     task.streams
     and model.reads_segments
@@ -32,7 +32,7 @@ def can(task: base.Task, model: base_model.Model) -> bool:
 
 
 class Reader:
-  """Reads streams of samples with a memory; compiles a few shapes once."""
+  """Scores streamed samples; compiles for a few shapes, each once."""
 
   def __init__(
     self,
@@ -61,7 +61,7 @@ class Reader:
       num_samples: N.
 
     Returns:
-      the result of the last segments, which hold the answers.
+      the result on the last segments, which hold the answers.
 
     Raises:
       UsageError: where an answer begins before the last segment.
@@ -70,12 +70,14 @@ class Reader:
     parts, losses_, tokens = [], [], []
     for first in range(0, num_samples, self._size):
       count = min(self._size, num_samples - first)
-      # A short batch is filled up with its last sample.
+      # A short batch is padded with its last sample.
       indices = first + np.minimum(np.arange(self._size), count - 1)
-      batch, loss, said = self._batch(params, seed, split, indices.tolist())
+      batch, loss, predicted = self._batch(
+        params, seed, split, indices.tolist()
+      )
       parts.append(jax.tree.map(lambda x, n=count: x[:n], batch))
       losses_.append(loss[:count])
-      tokens.append(said[:count])
+      tokens.append(predicted[:count])
     batch = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return evaluate.Result(
       base.HeldOut(batch, group_name=self._task.group_name),
@@ -86,13 +88,13 @@ class Reader:
   def _batch(
     self, params: Any, seed: int, split: str, indices: list[int]
   ) -> tuple[base.Batch, np.ndarray, np.ndarray]:
-    """Last segments of samples, their losses [B] and predictions [B, L]."""
+    """The samples' last segments, losses [B] and predictions [B, L]."""
     length = self._model.segment_length
     segments = self._segments(seed, split, indices)
     state = streaming.start(self._model, params, len(indices))
     left = self._task.length // length - 1
     while left:
-      # The first call takes what does not fill a whole one.
+      # The first call takes the remainder.
       count = left % AT_ONCE or AT_ONCE
       read = list(itertools.islice(segments, count))
       if any(part.weights.any() for part in read):
@@ -116,7 +118,7 @@ class Reader:
   def _segments(
     self, seed: int, split: str, indices: list[int]
   ) -> Iterator[base.Batch]:
-    """Batches [B, segment] of all samples, from the first segment on."""
+    """Batches [B, segment length], from the first segment to the last."""
     length = self._model.segment_length
     streams = [self._task.stream(seed, 0, i, split, length) for i in indices]
     for parts in zip(*streams, strict=True):

@@ -1,4 +1,4 @@
-"""Losses and their metrics, as sums that are divided once at the end."""
+"""Losses and metrics, kept as sums and divided at the end."""
 
 import flax.struct
 import jax
@@ -22,8 +22,8 @@ class Sums:
     correct: answer tokens that were right.
     exact: samples whose answer tokens were all right.
     samples: number of samples.
-    steps: depth steps that counted, mean over positions, summed over samples.
-    executed: depth steps that were run, summed over samples.
+    steps: expected depth steps, mean over positions, summed over samples.
+    executed: depth steps computed, summed over samples.
   """
 
   loss: jax.Array
@@ -48,11 +48,11 @@ class Sums:
 def answer(
   output: models_base.Output, batch: base.Batch, depth: str
 ) -> jax.Array:
-  """The logits [B, L, V] that answer: the last ones, or those of step k.
+  """The logits [B, L, V] of the answer: the last ones, or those of step k.
 
   Args:
-    output: what the model returned.
-    batch: what was asked; its group is the look-ahead.
+    output: of the model.
+    batch: for 'look_ahead', its `group` is the look-ahead k.
     depth: `train.depth_loss`.
   """
   if depth != 'look_ahead':
@@ -64,13 +64,13 @@ def answer(
 def cross_entropy(
   logits: jax.Array, targets: jax.Array, kind: str
 ) -> jax.Array:
-  """Cross-entropy in nats, logits [..., V] and targets [...] to [...].
+  """Cross-entropy in nats, [...].
 
   Args:
-    logits: float32.
-    targets: int32.
-    kind: 'softmax', or 'stablemax' (2501.04697): probabilities in proportion to
-      x + 1 for x >= 0 and to 1 / (1 - x) below.
+    logits: float32 [..., V].
+    targets: int32 [...].
+    kind: 'softmax', or 'stablemax' (2501.04697): probabilities proportional to
+      x + 1 for x >= 0, else to 1 / (1 - x).
   """
   return optax.softmax_cross_entropy_with_integer_labels(
     for_softmax(logits, kind), targets
@@ -78,10 +78,10 @@ def cross_entropy(
 
 
 def for_softmax(logits: jax.Array, kind: str) -> jax.Array:
-  """Logits whose softmax has the probabilities of a kind of loss."""
+  """Logits whose softmax gives the probabilities of `kind`."""
   if kind == 'softmax':
     return logits
-  # Double where: no NaN gradient from the branch that is not taken.
+  # Clamped, as a double where: no NaN gradient from the untaken branch.
   above, below = jnp.maximum(logits, 0), jnp.minimum(logits, 0)
   return jnp.log1p(above) - jnp.log1p(-below)
 
@@ -95,34 +95,33 @@ def score(
   """Loss and accuracy on the answer tokens.
 
   Args:
-    output: what the model returned.
+    output: of the model.
     batch: targets and weights, aligned with the logits.
     depth: `train.depth_loss`: 'last', 'every' (the mean over the steps) or
       'look_ahead' (step k answers for look-ahead k).
     kind: as of `cross_entropy`.
 
   Returns:
-    what training minimises, times the sum of the weights, with the model's
-    penalty for its compute; and the sums, in which `loss` is the cross-entropy
-    of the answer alone.
+    the training loss times the sum of the weights, with the model's compute
+    penalty; and the sums, whose `loss` is the answer's cross-entropy alone.
   """
   logits = answer(output, batch, depth)
-  asked = batch.weights > 0
+  mask = batch.weights > 0
 
   def total(logits):
-    return jnp.sum(cross_entropy(logits, batch.targets, kind), where=asked)
+    return jnp.sum(cross_entropy(logits, batch.targets, kind), where=mask)
 
   loss, weight = total(logits), jnp.sum(batch.weights)
   objective = loss
   if depth == 'every':
     objective = jax.vmap(total)(output.depth_logits).mean()
-  right = (logits.argmax(-1) == batch.targets) & asked
+  right = (logits.argmax(-1) == batch.targets) & mask
   samples = jnp.float32(batch.group.shape[0])
   return objective + weight * output.penalty, Sums(
     loss=loss,
     weight=weight,
     correct=jnp.sum(right, dtype=jnp.float32),
-    exact=jnp.sum((right == asked).all(-1), dtype=jnp.float32),
+    exact=jnp.sum((right == mask).all(-1), dtype=jnp.float32),
     samples=samples,
     steps=output.ponder.mean() * samples,
     executed=output.executed * samples,

@@ -1,4 +1,4 @@
-"""A one-step model asked for many steps, by feeding its answers back."""
+"""Many steps from a one-step model: each prediction becomes the next input."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def roll_out(
 ) -> evaluate.Result:
   """Scores the states 1 to `steps` ahead, each predicted from the one before.
 
-  The window of observed states slides: the first one is dropped, the predicted
-  one is added at the end. A causal model generates its answer.
+  The window of observed states slides: drop the first, append the prediction. A
+  causal model generates its answer.
 
   Args:
     evaluator: of a task whose `check_rollout` allows it.
     params: parameters of its model.
     key: the same key gives the same samples.
-    steps: answers fed back, less one.
+    steps: states to predict.
     num_samples: samples of the test split, each scored at every step.
     with_ceiling: whether to compute ceiling and baselines.
   """
@@ -40,8 +40,8 @@ def roll_out(
     question = task.question(rules, window, truth)
     answer = evaluator.run_generated if task.causal else evaluator.run
     result = answer(params, base.HeldOut(question, observed))
-    said = result.tokens[result.asked].reshape(num_samples, -1)
-    window = np.concatenate([window[:, 1:], said[:, None] % 2], axis=1)
+    predicted = result.tokens[result.asked].reshape(num_samples, -1)
+    window = np.concatenate([window[:, 1:], predicted[:, None] % 2], axis=1)
     at = np.full(num_samples, k, np.int32)
     known = task.known_scores(rules, states, at) if with_ceiling else {}
     batch = question.replace(group=at)

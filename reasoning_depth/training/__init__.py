@@ -1,4 +1,4 @@
-"""How a model is trained: methods, steps, the loop, and where it goes on."""
+"""Training: methods, the train step, the loop, resume, the final evaluation."""
 
 from reasoning_depth.training import deep_supervision, grpo, methods
 

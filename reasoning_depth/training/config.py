@@ -1,9 +1,8 @@
-"""The whole config: its groups, what each declares, and their checks.
+"""The whole config: its groups, their declared fields, and the checks.
 
 A config has the groups `task`, `model`, `train`, `eval`, `analyze`,
 `checkpoint` and `mesh`, and a `seed`. The fields of `task` and `model` are
-those of the task and the model that are named; `train` has those of the method
-besides.
+those of the named task and model; `train` also has those of the method.
 """
 
 import dataclasses
@@ -25,7 +24,7 @@ from reasoning_depth.runtime import checkpoint, configuration, sharding
 from reasoning_depth.scoring import evaluate, losses
 from reasoning_depth.training import optimizer
 
-_TOKENS = 2**30  # of a long text
+_TOKENS = 2**30  # in the longest text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,22 +32,24 @@ class Curriculum(settings.Settings):
   """Stages over one field of the task; see `training.curriculum`."""
 
   field: str = settings.field(
-    '', 'of the task, a number such as look_ahead; empty: no stages'
+    '', 'numeric field of the task, such as look_ahead; empty: no stages'
   )
   stages: tuple[int, ...] = settings.field(
     (), "the field's value in each stage", most=_TOKENS
   )
   batch_multipliers: tuple[int, ...] = settings.field(
     (),
-    'of train.batch_size in each stage; () is 1 in all',
+    'factor on train.batch_size in each stage; () is 1 in all',
     least=1,
     most=_TOKENS,
   )
   threshold: float = settings.field(
-    0.95, 'exact match on the newest group that ends a stage', most=1
+    0.95, 'exact match on the newest group at which a stage ends', most=1
   )
-  most_steps: int = settings.field(0, 'updates in a stage; 0: no limit')
-  reset_optimizer: bool = settings.field(False, 'at the start of a stage')
+  most_steps: int = settings.field(0, 'most updates in a stage; 0: no limit')
+  reset_optimizer: bool = settings.field(
+    False, 'whether each stage starts with a fresh optimiser state'
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Train(settings.Settings):
 
   num_steps: int = settings.field(40_000, 'updates', least=1)
   batch_size: int = settings.field(
-    256, 'samples an update, over all devices', least=1
+    256, 'samples per update, over all devices', least=1
   )
   method: str = settings.field(
     'supervised', 'supervised, or grpo (rewards on generated answers)'
@@ -66,36 +67,36 @@ class Train(settings.Settings):
     '', 'run folder or Hugging Face checkpoint to begin from; empty: none'
   )
   loss: str = settings.field(
-    'softmax', 'cross-entropy over these probabilities', choices=losses.KINDS
+    'softmax', 'probabilities of the cross-entropy', choices=losses.KINDS
   )
   depth_loss: str = settings.field(
     'last',
-    'depth steps that answer: the last, every one, or step k for look-ahead k',
+    'depth steps in the loss: the last, every one, or step k for look-ahead k',
     choices=losses.DEPTHS,
   )
   gradient_accumulation: int = settings.field(
-    1, 'parts of a batch, one after another, whose gradients are added', least=1
+    1, 'microbatches per update; their gradients are summed', least=1
   )
   steps_per_dispatch: int = settings.field(
-    100, 'updates in one call of the device', least=1
+    100, 'updates per compiled call', least=1
   )
-  learning_rate: float = settings.field(3e-4, 'at the peak', above=0)
+  learning_rate: float = settings.field(3e-4, 'at its peak', above=0)
   schedule: str = settings.field(
-    'linear', 'after the warm-up', choices=optimizer.SCHEDULES
+    'linear', 'learning rate after warm-up', choices=optimizer.SCHEDULES
   )
   warmup_steps: int = settings.field(1_000, 'updates of linear warm-up')
   decay_steps: int = settings.field(
-    80_000, 'update at which the rate reaches 0; 0 for num_steps'
+    80_000, 'update at which the learning rate reaches 0; 0 for num_steps'
   )
   b1: float = settings.field(0.9, 'of Adam', below=1)
   b2: float = settings.field(0.999, 'of Adam', below=1)
   weight_decay: float = settings.field(0.01, 'of AdamW')
-  clip: float = settings.field(1.0, 'of the gradient; 0 for none')
+  clip: float = settings.field(1.0, 'gradient clipping; 0 for none')
   clip_by: str = settings.field(
-    'norm', 'global norm, or each value', choices=optimizer.CLIP_BY
+    'norm', 'clip the global norm, or each value', choices=optimizer.CLIP_BY
   )
   max_skips: int = settings.field(
-    0, 'updates left out for not being finite before the run ends'
+    0, 'non-finite updates skipped before the run stops'
   )
   ema: float = settings.field(
     0.0, "decay of the parameters' moving average; 0 for none", below=1
@@ -130,17 +131,17 @@ GROUPS: dict[str, type[settings.Settings]] = {
   'checkpoint': checkpoint.Settings,
   'mesh': sharding.Settings,
 }
-_SEED = settings.Field(0, 'of initialisation, training data, held-out samples')
+_SEED = settings.Field(0, 'for initialisation, training data, held-out samples')
 
 
 def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
-  """The fields that a config has to have, by dotted name.
+  """The fields a config must have, by dotted name.
 
   Args:
-    flat: its values by dotted name; names of task, model and method decide.
+    flat: its values by dotted name; task, model and method set the fields.
 
   Raises:
-    UsageError: for a task or model that there is not.
+    UsageError: for an unknown task, model or method.
   """
   found = {'seed': _SEED}
   for group, kinds in (('task', tasks.TASKS), ('model', models.MODELS)):
@@ -189,9 +190,9 @@ def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
 
 
 def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:
-  """Checks names, types and ranges, and what fields have to do with another.
+  """Checks names, types, ranges, and constraints between fields.
 
-  Task and model are checked as they are built.
+  The settings of task and model are checked when those are built.
 
   Returns:
     the settings of each group of `GROUPS`, and of the method by its name.

@@ -17,7 +17,7 @@ from reasoning_depth.training import experiment, state
 
 
 def num_stages(config: ml_collections.ConfigDict) -> int:
-  """Stages of a config; one where it has no curriculum."""
+  """Number of stages; 1 without a curriculum."""
   c = config.train.curriculum
   return len(c.stages) if c.field else 1
 
@@ -26,8 +26,8 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Checks every stage; compiles nothing.
 
   Raises:
-    UsageError: unless each stage can be built and the last is the task itself,
-      or where samples are carried that would change their shape.
+    UsageError: where a stage cannot be built, the last is not the task itself,
+      or samples carried from stage to stage would change their shape.
   """
   c = config.train.curriculum
   if not c.field:
@@ -90,7 +90,7 @@ def _config_at(
 
 
 def _value(config: ml_collections.ConfigDict, index: int) -> Any:
-  """The field in a stage; a tuple field takes all values up to the stage's."""
+  """The field's value in a stage; a tuple has all values up to the stage's."""
   c = config.train.curriculum
   value = c.stages[index]
   old = config.task[c.field]
@@ -104,7 +104,7 @@ def _value(config: ml_collections.ConfigDict, index: int) -> Any:
 def is_over(
   exp: experiment.Experiment, index: int, steps: int, summary: dict[str, Any]
 ) -> bool:
-  """Whether a stage that is not the last has been long or good enough.
+  """Whether a stage before the last has reached its threshold or step limit.
 
   Args:
     exp: the experiment.
@@ -122,7 +122,7 @@ def is_over(
 def advance(
   exp: experiment.Experiment, current: state.TrainState
 ) -> state.TrainState:
-  """The first state of the next stage: same weights, optimiser as asked."""
+  """The first state of the next stage: same weights, optimiser reset or not."""
   opt_state = current.opt_state
   if exp.config.train.curriculum.reset_optimizer:
     shardings = jax.tree.map(lambda x: x.sharding, opt_state)

@@ -1,8 +1,8 @@
-"""Deep supervision: one optimiser step for each pass over a carried state.
+"""Deep supervision: one optimiser step after each pass over a carried state.
 
-A batch stays for up to N deep recursions (2510.04871, figure 3). After each one
-there is a loss, an update and a halting decision; samples that halt make room
-for fresh ones, so every step is a mixture of young and old samples.
+A sample stays for up to N deep recursions (2510.04871, figure 3). Each one ends
+with a loss, an update and a halting decision; halted samples are replaced by
+fresh ones, so a batch mixes samples after different numbers of passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ from reasoning_depth.training import methods, state, step
 
 @flax.struct.dataclass
 class Carry:
-  """What goes from step to step beside the parameters.
+  """Samples and latents carried from step to step.
 
   Attributes:
-    batch: the samples being worked on, [B, ...].
+    batch: the current samples, [B, ...].
     latents: of each sample, without gradient.
-    passes: int32 [B], deep recursions that a sample has had.
-    halted: bool [B]; the sample makes room for a fresh one.
+    passes: int32 [B], deep recursions done on each sample.
+    halted: bool [B]; a halted sample is replaced at the next step.
   """
 
   batch: base.Batch
@@ -59,7 +59,7 @@ def first_carry(
 
   Args:
     model: the model.
-    sample: makes a batch from a key, for its shape alone.
+    sample: makes a batch from a key; only its shape is used.
   """
   batch = jax.tree.map(
     lambda x: jnp.zeros(x.shape, x.dtype),
@@ -107,19 +107,19 @@ def make_train_step(
         penalty=jnp.float32(0),
       )
       total, sums = losses.score(output, carry.batch, kind=config['loss'])
-      asked = carry.batch.weights > 0
-      right = (logits.argmax(-1) == carry.batch.targets) | ~asked
-      sure = optax.sigmoid_binary_cross_entropy(
+      mask = carry.batch.weights > 0
+      right = (logits.argmax(-1) == carry.batch.targets) | ~mask
+      halt_loss = optax.sigmoid_binary_cross_entropy(
         halt, right.all(-1).astype(jnp.float32)
       )
-      total = total / sums.weight + recursion.halt_weight * sure.mean()
+      total = total / sums.weight + recursion.halt_weight * halt_loss.mean()
       return total, (sums, latents, halt)
 
     grads, (sums, latents, halt) = jax.grad(loss, has_aux=True)(old.params)
     new, metrics = step.update(old, grads, sums, optimizer, config)
     carry = _halt(recursion, carry, latents, halt, key)
-    # A step whose gradient is not finite leaves everything as it was; if it is
-    # skipped, its samples go.
+    # A non-finite step leaves the carry as it was; if it is skipped, its
+    # samples are replaced.
     carry = jax.tree.map(
       lambda n, o: jnp.where(metrics.finite, n, o), carry, old.carry
     )
@@ -130,7 +130,7 @@ def make_train_step(
 
 
 def _refill(model: trm.TRM, carry: Carry, fresh: base.Batch) -> Carry:
-  """Fresh samples in the places of those that have halted."""
+  """Replaces halted samples by fresh ones."""
 
   def take(new, old):
     halted = carry.halted.reshape(-1, *[1] * (old.ndim - 1))
@@ -152,7 +152,7 @@ def _halt(
   halt: jax.Array,
   key: jax.Array,
 ) -> Carry:
-  """Moves the carry on by one pass and decides which samples halt."""
+  """Advances the carry by one pass and decides which samples halt."""
   passes = carry.passes + 1
   shape = passes.shape
   explore_key, count_key = jax.random.split(key)

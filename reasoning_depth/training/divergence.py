@@ -1,4 +1,4 @@
-"""Keeps the state before a step that was not finite, to make the step again."""
+"""Saves the state before a non-finite step, for `--mode=replay`."""
 
 import pathlib
 
@@ -16,13 +16,13 @@ def keep(
   current: state.TrainState,
   diverged: reporting.Diverged,
 ) -> None:
-  """Writes `diverged/<step>/` and what the step was made of.
+  """Writes the state to `diverged/<step>/`; loss, norm and keys beside it.
 
   Args:
-    exp: the parts of the run.
+    exp: the experiment.
     folder: the run folder.
     current: the state before the step.
-    diverged: what went wrong.
+    diverged: the error of the step.
   """
   at = diverged.step
   batch = jax.random.fold_in(state.data_key(exp.config.seed), at)
@@ -30,7 +30,7 @@ def keep(
   facts = {
     'step': at,
     'seed': exp.config.seed,
-    'loss': str(diverged.loss),  # JSON knows no nan
+    'loss': str(diverged.loss),  # JSON has no NaN
     'gradient_norm': str(diverged.grad_norm),
     'key_of_batch': jax.random.key_data(batch).tolist(),
     'key_of_draws': jax.random.key_data(draws).tolist(),

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run."""
+"""Builds task, model, method, optimiser and mesh from a config."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from reasoning_depth.training import methods, optimizer, step
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """The parts of a run, checked against each other."""
+  """The objects of a run, checked against each other."""
 
   config: ml_collections.ConfigDict
   task: base.Task
@@ -32,7 +32,7 @@ class Experiment:
 
 
 def build(config: ml_collections.ConfigDict) -> Experiment:
-  """Checks a config and builds its parts; compiles nothing.
+  """Checks a config and builds its objects; compiles nothing.
 
   Raises:
     UsageError: naming the field, its value and what is allowed.
@@ -51,21 +51,21 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     mesh = sharding.make_mesh(config.mesh)
     if config.eval.rollout:
       task.check_rollout(config.eval.rollout)
-  parts = config.train.gradient_accumulation
-  if parts > 1 and not method.accumulates:
+  microbatches = config.train.gradient_accumulation
+  if microbatches > 1 and not method.accumulates:
     settings.complain(
-      'config.train.gradient_accumulation', parts,
+      'config.train.gradient_accumulation', microbatches,
       'must be 1 with config.train.method=grpo or deep supervision',
     )  # fmt: skip
-  per_part = config.train.batch_size // parts
-  sharding.check_batch('config.train.batch_size', per_part, mesh)
+  microbatch_size = config.train.batch_size // microbatches
+  sharding.check_batch('config.train.batch_size', microbatch_size, mesh)
   sharding.check_batch('config.eval.batch_size', config.eval.batch_size, mesh)
   optimizer_ = optimizer.make(config.train)
   return Experiment(config, task, model, method, optimizer_, mesh)
 
 
 def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
-  """Makes a training batch, split over the devices, from a key."""
+  """A function from a key to a training batch, sharded over the devices."""
 
   def sample(key):
     batch = exp.task.sample(key, exp.config.train.batch_size, 'train')
@@ -75,14 +75,15 @@ def sampler(exp: Experiment) -> Callable[[jax.Array], base.Batch]:
 
 
 def scheduled(exp: Experiment, params: Any) -> tuple[str, Experiment]:
-  """The experiment with its model in the schedule that training will use.
+  """Selects the model's schedule over segments for training.
 
   Args:
     exp: the experiment, at the stage of its curriculum.
     params: of its model.
 
   Returns:
-    the name of the schedule, '' for a model without one, and the experiment.
+    the name of the schedule, '' for a model without one, and the experiment
+    with its model in it.
   """
 
   def batch():
@@ -102,7 +103,7 @@ def scheduled(exp: Experiment, params: Any) -> tuple[str, Experiment]:
 
 
 def evaluator(exp: Experiment) -> evaluate.Evaluator:
-  """Scores answers as the task and the method of training ask."""
+  """The evaluator; task and method decide whether answers are generated."""
   return evaluate.Evaluator(
     exp.model, exp.task, exp.config, exp.mesh, exp.method.generates,
     exp.method.thinking,
@@ -110,14 +111,14 @@ def evaluator(exp: Experiment) -> evaluate.Evaluator:
 
 
 def _method(config, model, made) -> methods.Method:
-  """The method of a config; a model says how it is trained supervised."""
+  """The training method; `model.trained_by` is what 'supervised' means."""
   name = config.train.method
   name = model.trained_by if name == 'supervised' else name
   return training.METHODS[name](made.get(name))
 
 
 def _check_depth(config, task: base.Task, model: base_model.Model) -> None:
-  """Checks that the depth steps that are to answer are read out."""
+  """Checks that the model has logits at the depth steps in the loss."""
   depth = config.train.depth_loss
   if depth == 'last':
     return

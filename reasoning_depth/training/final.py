@@ -1,4 +1,4 @@
-"""The evaluation at the end of a run, and of a run folder later."""
+"""Evaluation on the test split, after training or of a run folder."""
 
 import dataclasses
 import pathlib
@@ -24,15 +24,15 @@ def evaluate(
 ) -> dict[str, Any]:
   """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
 
-  Samples that can be streamed are, so that they may have any length; their rows
-  hold the last segment. With `eval.rollout`, also `evaluations/rollout.json`.
+  Samples that can be streamed are, at any length; `test.jsonl` then has their
+  last segments. With `eval.rollout`, also writes `evaluations/rollout.json`.
 
   Args:
-    exp: the parts of the run.
+    exp: the experiment.
     current: the state to score.
     folder: the run folder.
-    name: suffix of the files' names, where fields differ from the run's own.
-    overrides: which these are, such as `task.num_pairs=500`; written too.
+    name: file suffix naming the overrides.
+    overrides: such as `task.num_pairs=500`; recorded in the summary.
   """
   config = exp.config.eval
   key = state.evaluation_key(exp.config.seed)
@@ -66,10 +66,10 @@ def evaluate(
 def _scheduled(
   exp: experiment.Experiment, current: state.TrainState
 ) -> experiment.Experiment:
-  """The experiment with its model in the schedule that is asked for.
+  """The experiment with its model in the schedule of its settings.
 
-  What 'auto' times is what the evaluation will do: segments of a stream, or
-  whole sequences.
+  'auto' times what the evaluation runs: segments of a stream, or whole
+  sequences.
   """
   B, model = exp.config.eval.batch_size, exp.model
   if long_text.can(exp.task, model):
@@ -98,7 +98,7 @@ def _test(
   current: state.TrainState,
   key: jax.Array,
 ) -> scoring.Result:
-  """Answers of a state on the test split."""
+  """Scores a state on the test split."""
   params, count = current.best_params, exp.config.eval.test_samples
   if long_text.can(exp.task, exp.model):
     reader = long_text.Reader(exp.model, exp.task, exp.config, exp.mesh)

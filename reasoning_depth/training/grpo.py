@@ -1,9 +1,9 @@
 """Group-relative policy optimisation on the device (2402.03300, section 4).
 
-A prompt is completed several times; what stands after a completion's last
-end-of-thinking token (GEN) is its answer. Completions that do better than
-others of the same prompt become more likely. Nothing between the prompt and the
-answer is supervised.
+Several completions are sampled for each prompt; a completion's answer is what
+follows its last end-of-thinking token (GEN). Completions with a higher reward
+than others of the same prompt become more likely. Nothing between the prompt
+and the answer is supervised.
 """
 
 import dataclasses
@@ -26,28 +26,28 @@ REWARDS = ('token', 'exact')
 
 @dataclasses.dataclass(frozen=True)
 class Settings(settings.Settings):
-  """Choices of the optimisation."""
+  """Settings of GRPO."""
 
   generations: int = settings.field(8, 'G, completions of a prompt', least=2)
   thinking: int = settings.field(
-    1, 'states at most that a completion may have before its answer'
+    1, 'most states that are generated before the answer'
   )
   temperature: float = settings.field(
-    0.9, 'of sampling; probabilities are taken at it as well', above=0
+    0.9, 'of sampling and of the probabilities in the loss', above=0
   )
   clip_ratio: float = settings.field(
-    0.2, 'how far the ratio of probabilities is followed', above=0
+    0.2, 'the probability ratio is clipped to 1 ± this', above=0
   )
   kl: float = settings.field(
-    0.01, 'weight of the divergence from the starting policy'
+    0.01, 'weight of the KL divergence from the initial policy'
   )
   reward: str = settings.field(
     'token',
-    'share of right tokens of the answer, its end included; or exact',
+    'share of right answer tokens, with the end token; or exact',
     choices=REWARDS,
   )
   format_reward: float = settings.field(
-    0.1, 'added where the answer is W cells and the end'
+    0.1, 'added where the answer is W cells and the end token'
   )
   updates: int = settings.field(
     1, 'optimiser steps on one set of completions', least=1
@@ -74,7 +74,7 @@ class GRPO(methods.Method):
     return make_train_step(model, optimizer, config, task, self.settings)
 
   def first_carry(self, model, params, sample):
-    """The starting policy."""
+    """The parameters of the initial policy."""
     return jax.tree.map(jnp.copy, params)
 
   def carry_from(self, params, carry):
@@ -85,7 +85,7 @@ class GRPO(methods.Method):
 def rewards(
   own: Settings, answer: orbit_tokens.Answer, target: jax.Array
 ) -> jax.Array:
-  """Reward [N] of answers to states [N, W]."""
+  """Reward [N] of answers, given the right states [N, W]."""
   right = answer.cells == target
   if own.reward == 'exact':
     reward = (right.all(-1) & answer.ended).astype(jnp.float32)
@@ -97,7 +97,7 @@ def rewards(
 
 
 def advantages(reward: jax.Array) -> jax.Array:
-  """Rewards [P, G] relative to those of the same prompt."""
+  """Rewards [P, G], normalised over the G completions of a prompt."""
   mean = reward.mean(-1, keepdims=True)
   return (reward - mean) / (reward.std(-1, keepdims=True) + 1e-4)
 
@@ -110,13 +110,13 @@ def objective(
   advantage: jax.Array,
   counted: jax.Array,
 ) -> jax.Array:
-  """What is minimised: clipped policy gradient and divergence, per token.
+  """Loss per token: clipped policy gradient and KL divergence.
 
   Args:
     own: clip_ratio and kl.
-    log_p: [N, T] of the completions' tokens under the parameters.
-    old: as log_p, under those that made the completions.
-    reference: as log_p, under the starting policy.
+    log_p: log-probabilities [N, T] of the completions' tokens.
+    old: the same, of the policy that sampled them.
+    reference: the same, of the initial policy.
     advantage: [N].
     counted: bool [N, T], tokens up to the end of each completion.
   """
@@ -132,11 +132,11 @@ def objective(
 
 @dataclasses.dataclass(frozen=True)
 class _Completions:
-  """Completions of prompts, and what they are worth.
+  """Completions of prompts and their rewards.
 
   Attributes:
     tokens: int32 [N, L], prompts first.
-    answer: what stands after their last GEN.
+    answer: what follows their last GEN.
     reward: [N].
     advantage: [N].
     counted: bool [N, T], tokens up to the end of each completion.
@@ -158,14 +158,14 @@ def make_train_step(
 ) -> methods.TrainStep:
   """A pure function (state, prompts, key) → (state, StepMetrics).
 
-  The state's carry holds the parameters of the starting policy.
+  The state's carry holds the parameters of the initial policy.
 
   Args:
     model: a causal model.
     optimizer: turns gradients into updates.
     config: `config.train`.
     task: gives prompts and answers.
-    own: choices of the optimisation.
+    own: settings of GRPO.
   """
   W, P = task.width, task.prompt_length
 
@@ -179,12 +179,14 @@ def make_train_step(
   ) -> tuple[state.TrainState, step.StepMetrics]:
     target = jnp.repeat(batch.inputs[:, P : P + W], own.generations, axis=0)
     made = _complete(model, old.params, task, own, batch, target, key)
-    was = log_probs(old.params, made.tokens)
+    sampled = log_probs(old.params, made.tokens)
     reference = log_probs(old.carry, made.tokens)
 
     def loss(params):
       log_p = log_probs(params, made.tokens)
-      return objective(own, log_p, was, reference, made.advantage, made.counted)
+      return objective(
+        own, log_p, sampled, reference, made.advantage, made.counted
+      )
 
     new = old
     for _ in range(own.updates):
@@ -210,7 +212,7 @@ def _complete(
   )
   answer = task.last_answer(tokens)
   reward = rewards(own, answer, target)
-  # What comes after the end does not count.
+  # Tokens after the end token do not count.
   ends = tokens[:, P:] == orbit_tokens.Token.EOS
   return _Completions(
     tokens=tokens,
@@ -222,11 +224,11 @@ def _complete(
 
 
 def _extra(made: _Completions, generations: int) -> dict[str, jax.Array]:
-  """What a step reports besides."""
+  """Further metrics of a step."""
   spread = made.reward.reshape(-1, generations).std(-1)
   return {
     'reward': made.reward.mean(),
-    # Groups without a spread teach nothing: watch for a collapse.
+    # A group of equal rewards has no gradient; 0 is a collapse.
     'reward_spread': spread.mean(),
     'completion_length': made.counted.sum(-1).mean(),
   }

@@ -33,11 +33,11 @@ RETRIES = (1, 5, 0)  # seconds between the attempts at the last save
 
 
 def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
-  """Trains, or goes on with, the run in a folder; ends with the test split.
+  """Starts or resumes the run in a folder; then scores the test split.
 
   Args:
-    exp: the parts of the run.
-    folder: the run folder, made if it is not there.
+    exp: the experiment.
+    folder: the run folder, made if it does not exist.
 
   Returns:
     the summary of the final evaluation.
@@ -45,10 +45,10 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     UsageError: where the folder is not this run's (nothing is written then),
       or another process trains in it.
-    reporting.Diverged: at a step with a loss or gradient that is not finite;
-      the state before it is kept for `replay`.
+    reporting.Diverged: at a non-finite loss or gradient; the state before it is
+      kept for `replay`.
     errors.Stopped: after a signal; the state is saved.
-    errors.NotSaved: where the last state could not be written.
+    errors.NotSaved: where the last state could not be saved.
   """
   curriculum.check(exp.config)
   with preemption.Watch(exp.config.checkpoint.grace) as watch:
@@ -61,7 +61,7 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
 def _train(
   exp: experiment.Experiment, folder: pathlib.Path, watch: preemption.Watch
 ) -> dict[str, Any]:
-  """Trains in a folder that is this run's and locked."""
+  """Trains in a run folder that is claimed and locked."""
   with watch.nothing_to_save():
     checkpoints = checkpoint.Checkpoints(folder, _keep(exp.config))
     current = resume.restore_or_init(exp, checkpoints)
@@ -106,16 +106,16 @@ class _Run:
     try:
       for at in range(int(current.step), config.train.num_steps, length):
         if self._watch.asked():
-          self._leave(at, current)
+          self._save_and_stop(at, current)
         current, metrics = stage.dispatch(current, at)
-        # The devices work on this dispatch while the last one is reported.
-        self._reported(current, self._report.next, at, metrics)
+        # Reports the last dispatch while the devices run this one.
+        self._call_report(current, self._report.next, at, metrics)
         end = at + length
         last = end == config.train.num_steps
         evaluates = end % config.eval.every == 0 or last
         saves = end % config.checkpoint.every == 0 or last
         if evaluates or saves:
-          self._reported(current, self._report.flush)
+          self._call_report(current, self._report.flush)
         over, scores = False, None
         if evaluates:
           with self._show.pause(end):
@@ -131,30 +131,30 @@ class _Run:
           with self._show.pause(end):
             stage.close()
             stage = _Stage(self._exp, current, self._show)
-      self._save_for_good(current)
+      self._save_or_raise(current)
       return current
     finally:
       stage.close()
 
-  def _reported(self, current, report, *args) -> None:
-    """Calls a report; where it finds a divergence, keeps the state before."""
+  def _call_report(self, current, report, *args) -> None:
+    """Calls a report; if it finds a divergence, saves the state before it."""
     try:
       report(*args)
     except reporting.Diverged as diverged:
-      # The step was not made, nor any after it: `current` is the state before.
+      # Neither that step nor any after it changed the state.
       divergence.keep(self._exp, self._checkpoints.run, current, diverged)
       raise
 
-  def _leave(self, at: int, current: state.TrainState) -> None:
-    """Saves on a signal."""
-    self._reported(current, self._report.flush)
-    self._save_for_good(current)
+  def _save_and_stop(self, at: int, current: state.TrainState) -> None:
+    """Saves after a signal and raises `errors.Stopped`."""
+    self._call_report(current, self._report.flush)
+    self._save_or_raise(current)
     raise errors.Stopped(
       f'stopped by a signal, saved at step {at}; the same command goes on'
     )
 
-  def _save_for_good(self, current: state.TrainState) -> None:
-    """Makes sure that a state is on the disk, with some patience."""
+  def _save_or_raise(self, current: state.TrainState) -> None:
+    """Saves a state, with retries; raises `errors.NotSaved` if all fail."""
     at = int(current.step)
     for seconds in RETRIES:
       self._checkpoints.save(at, current)
@@ -169,13 +169,13 @@ def _keep(config: ml_collections.ConfigDict) -> checkpoint.Keep:
   return checkpoint.Keep(c.keep, c.keep_best, c.keep_every, c.metric)
 
 
-def _told(exp: experiment.Experiment, order: str) -> str:
-  """Which schedule was taken, where it was timed."""
+def _auto_note(exp: experiment.Experiment, order: str) -> str:
+  """The schedule that 'auto' selected, for the log."""
   return f', schedule {order}' if exp.model.schedule == 'auto' else ''
 
 
 class _Stage:
-  """What is compiled for a stage of the curriculum, or for the whole run."""
+  """Compiled functions and data of a curriculum stage, or of the whole run."""
 
   def __init__(
     self,
@@ -198,7 +198,7 @@ class _Stage:
       field = exp.config.train.curriculum.field
       name = f'stage {self.index}, {field} {exp.config.task[field]}: '
     show.say(
-      f'{name}{parameters:,} parameters{_told(exp, order)}; compiled in '
+      f'{name}{parameters:,} parameters{_auto_note(exp, order)}; compiled in '
       f'{time.monotonic() - started:.1f} s'
     )
     self._evaluator = experiment.evaluator(exp)
@@ -211,15 +211,15 @@ class _Stage:
   def dispatch(
     self, current: state.TrainState, at: int
   ) -> tuple[state.TrainState, step.StepMetrics]:
-    """Trains from step `at` on, for as many steps as a dispatch has."""
+    """Runs the dispatch that begins at step `at`."""
     return self._dispatch(current, *self._batches.take(at))
 
   def close(self) -> None:
-    """Stops what makes batches ahead."""
+    """Stops the prefetch thread."""
     self._batches.close()
 
   def validate(self, current: state.TrainState) -> dict[str, Any]:
-    """Scores of the validation samples."""
+    """Scores on the validation samples."""
     result = self._evaluator.run(current.best_params, self._validation)
     return result.summary()
 
@@ -233,10 +233,10 @@ class _Stage:
 def compile_dispatch(
   exp: experiment.Experiment, current: state.TrainState, num_steps: int
 ) -> jax.stages.Compiled:
-  """Compiles so many steps of training as one computation.
+  """Compiles `num_steps` training steps as one computation.
 
-  What comes back takes a state of these shapes and shardings, and what
-  `prefetch.chunk` gives, and can never compile again.
+  The compiled function takes a state with these shapes and shardings and the
+  result of `prefetch.chunk`; it never recompiles.
   """
   dispatch = step.make_dispatch(
     exp.method.make_train_step(

@@ -1,4 +1,4 @@
-"""Methods of training: what one step does, and what it carries to the next.
+"""Methods of training: the train step and what it carries to the next.
 
 A new method derives from `Method`, in a file of its own, with one line in
 `training.METHODS`.
@@ -26,12 +26,12 @@ class Method:
 
   Attributes:
     Settings: dataclass of the fields under `config.train.<name>`, or None.
-    by_model: whether models ask for it (`trained_by`), not `train.method`.
-    generates: whether answers are scored as the model generates them.
+    by_model: whether models select it (`trained_by`), not `train.method`.
+    generates: whether evaluation generates the answers.
     thinking: rows that may be generated before the answer.
     accumulates: whether `train.gradient_accumulation` may be above 1.
-    carries_samples: whether samples go on from one step to the next, so that
-      batches must keep their shape.
+    carries_samples: whether samples stay in the batch over several steps, so
+      that batches must keep their shape.
   """
 
   Settings: type[settings.Settings] | None = None
@@ -42,7 +42,7 @@ class Method:
   carries_samples = False
 
   def __init__(self, own: Any = None):
-    """Args: own, the method's settings, where it has some."""
+    """Args: own, the method's settings, or None."""
     self.settings = own
 
   def check(self, task: base.Task) -> None:
@@ -59,7 +59,7 @@ class Method:
 
     Args:
       model: maps tokens to logits.
-      task: what is asked.
+      task: that the batches are from.
       optimizer: turns gradients into updates.
       config: `config.train`.
     """
@@ -71,7 +71,7 @@ class Method:
     params: Any,
     sample: Callable[[jax.Array], base.Batch],
   ) -> Any:
-    """What a fresh state carries beside the parameters; can be jitted.
+    """The `carry` of a fresh train state; can be jitted.
 
     Args:
       model: the model.
@@ -81,7 +81,7 @@ class Method:
     return None
 
   def carry_from(self, params: Any, carry: Any) -> Any:
-    """The carry of a state that begins from other parameters."""
+    """The `carry` of a state initialised from a checkpoint's parameters."""
     return carry
 
 

@@ -1,4 +1,4 @@
-"""Batches that are made on the host, a dispatch's worth at a time."""
+"""Prefetch of batches made on the host, one dispatch ahead."""
 
 import concurrent.futures
 import threading
@@ -17,19 +17,19 @@ def chunk(
   num_steps: int,
   stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[step.Chunk, ...]:
-  """What a dispatch takes beside the state, on the devices.
+  """The batches of a dispatch, on the devices.
 
-  Every process makes the samples of its own devices alone.
+  Each process makes only the samples of its own devices.
 
   Args:
     exp: the experiment, at the stage of its curriculum.
     at: the first step.
     num_steps: of the dispatch, n.
-    stopped: asked before each batch; where True, what comes back is of no use.
+    stopped: called before each batch; on True, `chunk` returns () at once.
 
   Returns:
-    nothing for a task whose batches are made on the devices; else a chunk with
-    batches [n, B, ...].
+    (chunk,) with batches [n, B, ...], or () for a task that makes its batches
+    on the devices.
   """
   if not exp.task.on_host:
     return ()
@@ -37,7 +37,7 @@ def chunk(
   where = sharding.batches(exp.mesh)
   indices = where.addressable_devices_indices_map((num_steps, B)).values()
   parts = {}
-  for start, stop, _ in {rows.indices(B) for _, rows in indices}:
+  for start, stop, _ in {samples.indices(B) for _, samples in indices}:
     made = []
     for i in range(num_steps):
       if stopped():
@@ -48,7 +48,7 @@ def chunk(
     parts[start] = jax.tree.map(lambda *x: np.stack(x), *made)
 
   def whole(*leaves: np.ndarray) -> jax.Array:
-    """One array over all devices from the parts that this host has made."""
+    """One array over all devices, from the parts of this host."""
     by_start = dict(zip(parts, leaves, strict=True))
     return jax.make_array_from_callback(
       (num_steps, B, *leaves[0].shape[2:]),
@@ -63,7 +63,7 @@ def chunk(
 def shapes(
   exp: experiment.Experiment, num_steps: int
 ) -> tuple[step.Chunk, ...]:
-  """Shapes and shardings of what `chunk` gives, to compile for."""
+  """Shapes and shardings of what `chunk` returns, to compile for."""
   if not exp.task.on_host:
     return ()
   B, mesh = exp.config.train.batch_size, exp.mesh
@@ -79,14 +79,14 @@ def shapes(
 
 
 class Prefetcher:
-  """Makes the next dispatch's batches while the devices work on this one's.
+  """Makes the next dispatch's batches while the devices run this one.
 
-  One chunk is made ahead, no more, by a thread that ends with `close`. What is
-  raised there is raised by the `take` that asks for the chunk.
+  One thread, one chunk ahead. An exception in the thread is raised by `take` of
+  that chunk.
   """
 
   def __init__(self, exp: experiment.Experiment, num_steps: int):
-    """Args: exp, at the stage of its curriculum; num_steps of a dispatch."""
+    """Args: exp, at the stage of its curriculum; num_steps, per dispatch."""
     self._exp, self._num_steps = exp, num_steps
     self._stop = threading.Event()
     self._thread = concurrent.futures.ThreadPoolExecutor(

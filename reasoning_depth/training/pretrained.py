@@ -1,7 +1,7 @@
-"""Public checkpoints as the parameters of a model, and back.
+"""Hugging Face checkpoints as the parameters of a model, and back.
 
-Blocks, embedding and read-out come from the checkpoint. What a model has
-besides, such as the memory of ARMT, stays as it is.
+Blocks, embedding and read-out come from the checkpoint. Other parameters, such
+as ARMT's memory, keep their initial values.
 """
 
 import pathlib
@@ -16,32 +16,32 @@ from reasoning_depth import errors, settings
 from reasoning_depth.exchange import archive, huggingface
 from reasoning_depth.models import layers
 
-# Rows by which a checkpoint's vocabulary may be longer or shorter than the
+# Tokens by which a checkpoint's vocabulary may be larger or smaller than the
 # task's: padding for the hardware, and tokens that a task adds.
 SPARE_TOKENS = 512
 
 
 def is_one(folder: pathlib.Path) -> bool:
-  """Whether a folder holds a checkpoint that is no run's."""
+  """Whether a folder holds a Hugging Face checkpoint, rather than a run."""
   return archive.is_one(folder)
 
 
 def params(model: nn.Module, fresh: Any, folder: pathlib.Path) -> Any:
-  """Parameters of a model that begins from a checkpoint.
+  """Model parameters initialised from a checkpoint.
 
-  Tokens that the checkpoint does not have keep their fresh embeddings.
+  Tokens that the checkpoint lacks keep their fresh embeddings.
 
   Args:
-    model: gives the shape, in `config`, and `vocab_size`.
-    fresh: its parameters as they are initialised.
+    model: with `config` and `vocab_size`.
+    fresh: its freshly initialised parameters.
     folder: with `config.json` and safetensors files.
 
   Returns:
-    the tree of `fresh`; what comes from the checkpoint as NumPy arrays.
+    the tree of `fresh`; leaves from the checkpoint are NumPy arrays.
 
   Raises:
-    UsageError: listing every field in which the model is another one than the
-      checkpoint's, or as `huggingface.load`.
+    UsageError: listing every field in which model and checkpoint differ, or as
+      `huggingface.load`.
   """
   checkpoint = huggingface.describe(folder)
   _check(model, checkpoint)
@@ -53,10 +53,10 @@ def params(model: nn.Module, fresh: Any, folder: pathlib.Path) -> Any:
 
 
 def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
-  """Writes a model as a checkpoint, without what only this project knows.
+  """Writes embedding, blocks and read-out as a Hugging Face checkpoint.
 
   Raises:
-    UsageError: where no public family has models like this.
+    UsageError: where the model is neither a LLaMA nor a GPT-NeoX.
   """
   tree = {name: params[name] for name in ('embedding', 'read_out')}
   tree['block'] = params
@@ -92,7 +92,7 @@ def _check(model: nn.Module, checkpoint: huggingface.Checkpoint) -> None:
 
 
 def _blocks(model: nn.Module, params: Any) -> tuple[str, ...]:
-  """Where the blocks are in a model's parameters."""
+  """Path of the blocks in a model's parameters."""
   found = list(_with_attention(params, ()))
   if len(found) != 1 or 'norm' not in params.get('read_out', {}):
     raise errors.UsageError(
@@ -115,16 +115,16 @@ def _with_attention(
 
 
 def _replace(tree: Any, new: dict[tuple[str, ...], Any], path=()) -> Any:
-  """A tree with other values at some paths."""
+  """A tree with new values at some paths."""
   if path in new:
-    return jax.tree.map(_first_rows, tree, new[path])
+    return jax.tree.map(_overwrite, tree, new[path])
   if not isinstance(tree, dict):
     return tree
   return {k: _replace(v, new, (*path, k)) for k, v in tree.items()}
 
 
-def _first_rows(old: jax.Array, new: np.ndarray) -> np.ndarray:
-  """The new values, as many as there are; else the old ones."""
+def _overwrite(old: jax.Array, new: np.ndarray) -> np.ndarray:
+  """The old array with new values where the two shapes overlap."""
   if old.shape == new.shape:
     return new
   out = np.array(old)

@@ -1,4 +1,4 @@
-"""What a run says while it trains, and the end of one that diverges."""
+"""Reports of training and validation; stops a run that diverges."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from reasoning_depth.training import experiment, optimizer, step
 
 
 class Diverged(errors.Ending):
-  """Loss or gradient was not finite; the update was not made.
+  """Loss or gradient was not finite; the update was not applied.
 
   Attributes:
     step: updates made before it.
@@ -44,7 +44,7 @@ class Report:
     self._pending = None
 
   def next(self, at: int, metrics: step.StepMetrics) -> None:
-    """Takes the metrics of the dispatch that began at a step."""
+    """Queues the metrics of the dispatch from step `at`; reports the last."""
     self.flush(ahead=metrics)
     self._pending = (at, metrics)
 
@@ -52,10 +52,10 @@ class Report:
     """Reports the dispatch that is pending, if any.
 
     Args:
-      ahead: metrics of the dispatch after it, which may be done as well.
+      ahead: metrics of the next dispatch; the rates count it if it is done.
 
     Raises:
-      Diverged: where a step of it was not finite and could not be skipped.
+      Diverged: where one of its steps was not finite and not skipped.
     """
     if self._pending is None:
       return
@@ -82,7 +82,7 @@ class Report:
       self._show.train(end, values)
 
   def _look_for_divergence(self, at: int, metrics: step.StepMetrics) -> None:
-    """Says which steps were skipped; raises at the first that was not."""
+    """Reports skipped steps; raises at a non-finite one that was not."""
     for i in np.flatnonzero(~metrics.finite):
       loss = float(metrics.sums.loss[i] / metrics.sums.weight[i])
       diverged = Diverged(at + int(i), loss, float(metrics.grad_norm[i]))

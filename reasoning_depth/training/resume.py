@@ -1,4 +1,4 @@
-"""Where a run's state comes from: its folder, another run's, or a key."""
+"""Restores a run's state, or initialises it from a key or a checkpoint."""
 
 import pathlib
 from typing import Any
@@ -28,10 +28,10 @@ from reasoning_depth.training import (
 def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   """Makes the run folder, or checks that it is this run's.
 
-  Says on stderr where a run goes on in other surroundings than it began in.
+  Warns on stderr where devices, packages or the like have changed.
 
   Raises:
-    UsageError: for a folder that holds something else or another run.
+    UsageError: for a folder that holds another run or something else.
   """
   if jax.process_index() == 0:
     _claim(exp, folder)
@@ -58,14 +58,14 @@ def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 
 
 def _free(path: pathlib.Path) -> bool:
-  """Whether a path is a folder with nothing in it but a lock."""
+  """Whether a path is a folder that is empty but for a lock file."""
   return path.is_dir() and all(p.name == lock.NAME for p in path.iterdir())
 
 
 def restore_or_init(
   exp: experiment.Experiment, checkpoints: checkpoint.Checkpoints
 ) -> state.TrainState:
-  """The newest saved state, or a fresh one, laid out over the mesh."""
+  """The newest saved state, or a fresh one, sharded over the mesh."""
   shapes, shardings = layout(exp)
   saved = checkpoints.restore(abstract(shapes, shardings))
   if saved is not None:
@@ -84,7 +84,7 @@ def restore_or_init(
 def restore(
   exp: experiment.Experiment, folder: pathlib.Path, name: str = 'checkpoints'
 ) -> state.TrainState:
-  """The newest state of a run folder, which is only read.
+  """The newest state of a run folder; writes nothing.
 
   Raises:
     UsageError: where nothing has been saved yet.
@@ -100,7 +100,7 @@ def restore(
 
 
 def layout(exp: experiment.Experiment) -> tuple[Any, Any]:
-  """Shapes of a run's state, and where its arrays live."""
+  """Shapes and shardings of a run's state."""
   shapes = jax.eval_shape(lambda: _fresh(exp))
   return shapes, sharding.of_state(shapes, exp.mesh, exp.config.mesh)
 
@@ -113,7 +113,7 @@ def _fresh(exp: experiment.Experiment) -> state.TrainState:
 
 
 def abstract(shapes: Any, shardings: Any) -> Any:
-  """Shapes that know where they live, to compile for or to restore to."""
+  """`ShapeDtypeStruct`s with shardings, to compile for or to restore to."""
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,
@@ -127,7 +127,7 @@ def _params_of(
   """The parameters in `train.init_from`, a run folder or a checkpoint.
 
   Raises:
-    UsageError: where there are none, or of another model.
+    UsageError: where there are none, or they are another model's.
   """
   folder = pathlib.Path(exp.config.train.init_from)
   try:

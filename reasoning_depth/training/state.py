@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The train state, and the random keys of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +21,9 @@ class TrainState:
     ema: moving average of the parameters, or None.
     stage: int32, stage of the curriculum, from 0.
     stage_start: int32, step at which it began.
-    skipped: int32, steps left out for not being finite.
-    carry: what a method of training keeps besides: the samples and latents of
-      deep supervision, the starting parameters of GRPO, or None.
+    skipped: int32, non-finite steps that were skipped.
+    carry: of the training method: the samples and latents of deep supervision,
+      the initial parameters of GRPO, or None.
   """
 
   step: jax.Array
@@ -63,10 +63,10 @@ def init(
 
 
 def data_key(seed: int) -> jax.Array:
-  """Key that training batches are derived from: fold in the step."""
+  """Key of the training batches; fold in the step for one batch."""
   return jax.random.fold_in(jax.random.key(seed), 1)
 
 
 def evaluation_key(seed: int) -> jax.Array:
-  """Key that held-out samples are derived from."""
+  """Key of the held-out samples."""
   return jax.random.fold_in(jax.random.key(seed), 2)

@@ -13,20 +13,21 @@ from reasoning_depth.scoring import losses
 from reasoning_depth.tasks import base
 from reasoning_depth.training import state
 
-# Child of a step's key that the model draws from; tasks take the low ones.
+# Folded into a step's key for the model's random draws. Tasks fold in smaller
+# numbers.
 DRAWS = 2**31
 
 
 @flax.struct.dataclass
 class StepMetrics:
-  """What a step reports; stacked [n] over the steps of a dispatch.
+  """Metrics of a step; stacked [n] over the steps of a dispatch.
 
   Attributes:
     sums: loss and accuracy of the batch, before the update.
     grad_norm: global L2 norm of the gradient, before clipping.
     finite: whether loss and gradient were finite; if not, no update was made.
-    skipped: whether the step was left out for that, and the next one came.
-    extra: float32 scalars by name, what else a method of training reports.
+    skipped: whether a non-finite step was counted and training went on.
+    extra: float32 scalars by name, metrics of one training method.
   """
 
   sums: losses.Sums
@@ -61,41 +62,42 @@ def gradients(
   Args:
     model: the model.
     params: its parameters.
-    batch: [B, ...]; B is a multiple of `accumulate`.
-    key: for what the model draws.
-    config: `config.train`. With `accumulate`, the batch goes through in so many
-      parts, one after another, to save memory; the gradient is that of the
-      whole batch.
+    batch: [B, ...]; B is a multiple of `gradient_accumulation`.
+    key: of the model's random draws.
+    config: `config.train`. `gradient_accumulation` microbatches run one after
+      another to save memory; the gradient is that of the whole batch.
   """
-  num_parts = config['gradient_accumulation']
+  num_microbatches = config['gradient_accumulation']
 
-  def loss(params, part):
+  def loss(params, batch):
     output = model.apply(
-      {'params': params}, part.inputs, deterministic=False, rngs={'depth': key}
+      {'params': params}, batch.inputs, deterministic=False, rngs={'depth': key}
     )
-    return losses.score(output, part, config['depth_loss'], config['loss'])
+    return losses.score(output, batch, config['depth_loss'], config['loss'])
 
   grad = jax.grad(loss, has_aux=True)
-  if num_parts == 1:
+  if num_microbatches == 1:
     total, sums = grad(params, batch)
   else:
-    # Every part takes its share of each device's rows.
-    parts = jax.tree.map(
-      lambda x: jnp.moveaxis(x.reshape(-1, num_parts, *x.shape[1:]), 1, 0),
+    # Each microbatch has an equal share of every device's samples.
+    microbatches = jax.tree.map(
+      lambda x: jnp.moveaxis(
+        x.reshape(-1, num_microbatches, *x.shape[1:]), 1, 0
+      ),
       batch,
     )
-    first = jax.tree.map(lambda x: x[0], parts)
+    first = jax.tree.map(lambda x: x[0], microbatches)
     zeros = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype),
       jax.eval_shape(grad, params, first),
     )
     (total, sums), _ = jax.lax.scan(
-      lambda carry, part: (
-        jax.tree.map(jnp.add, carry, grad(params, part)),
+      lambda carry, microbatch: (
+        jax.tree.map(jnp.add, carry, grad(params, microbatch)),
         None,
       ),
       zeros,
-      parts,
+      microbatches,
     )
   return jax.tree.map(lambda g: g / sums.weight, total), sums
 
@@ -131,8 +133,9 @@ def update(
 ) -> tuple[state.TrainState, StepMetrics]:
   """Applies gradients, unless they or the loss are not finite.
 
-  A step that is not finite leaves the state as it was, so that the same step
-  comes again; with `max_skips` it is left out so many times in a run.
+  A non-finite step leaves parameters and optimiser state as they were. The
+  first `max_skips` of a run count as steps, so that training goes on; after
+  that the step number stays as well.
   """
   norm = optax.tree.norm(grads)
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
@@ -160,10 +163,10 @@ def make_dispatch(
 
   Args:
     train_step: from `make_train_step`.
-    sample: a batch from a key, made inside the scan; None where batches come
+    sample: makes a batch from a key, inside the scan; None where batches come
       from the host.
-    key: the batch of step n is `sample(fold_in(key, n))`; what the model draws
-      comes from a child of that key.
+    key: the batch of step n is `sample(fold_in(key, n))`; the model's random
+      draws use a key folded from that one.
     num_steps: steps in the scan.
 
   Returns:
@@ -177,7 +180,7 @@ def make_dispatch(
       return train_step(carry, sample(here), draws)
     at, batch = given
     new, metrics = train_step(carry, batch, draws)
-    # After a step that was not made, this is the batch of a later one.
+    # After a failed step, the batches of later steps must change nothing.
     due = carry.step == at
     metrics = metrics.replace(
       finite=metrics.finite & due, skipped=metrics.skipped & due

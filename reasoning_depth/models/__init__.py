@@ -1,4 +1,4 @@
-"""How it is answered: models map tokens to logits and know no task."""
+"""Models: tokens to logits; no task code here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,10 +32,10 @@ def make(config: Mapping[str, Any], task: Any) -> base.Model:
 
   Args:
     config: the name of the model and its fields.
-    task: what is asked, a `tasks.base.Task`.
+    task: a `tasks.base.Task`.
 
   Raises:
-    UsageError: for an unknown name, or fields that do not go together.
+    UsageError: for an unknown name, or fields that contradict each other.
   """
   fields = dict(config)
   kind = settings.choose('name', fields.pop('name'), MODELS)

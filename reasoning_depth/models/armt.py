@@ -1,10 +1,11 @@
 """Associative Recurrent Memory Transformer (2407.04841).
 
 The sequence is read in segments. Each layer has an associative memory of its
-own: it adds what the memory holds to the hidden states, runs a transformer
-block, and stores what the block made of M memory tokens at the segment's end.
-Only the memories go from segment to segment, so that cell (layer, segment)
-depends on (layer - 1, segment) and (layer, segment - 1) alone.
+own: it reads the memory and adds the result to the hidden states, runs a
+transformer block, and writes the block's output at M memory tokens, which end
+the segment, to the memory. Only the memories pass from segment to segment, so
+cell (layer, segment) depends on (layer - 1, segment) and (layer, segment - 1)
+alone.
 """
 
 import dataclasses
@@ -22,11 +23,11 @@ from reasoning_depth.models import memory as memory_lib
 
 
 class ReadAndBlock(nn.Module):
-  """Adds what the memory holds, then runs a transformer block.
+  """Adds a read of the memory, then runs a transformer block.
 
   Attributes:
     config: shape of the block.
-    memory: choices of the associative memory.
+    memory: settings of the associative memory.
     causal: whether attention sees earlier tokens of the segment only.
   """
 
@@ -55,10 +56,10 @@ class AssociativeLayer(nn.Module):
 
   Attributes:
     config: shape of the block.
-    memory: choices of the associative memory.
+    memory: settings of the associative memory.
     causal: whether attention sees earlier tokens of the segment only.
-    adaptive: what repeats, and until when.
-    num_steps: repetitions at most.
+    adaptive: settings of halting.
+    num_steps: maximum number of repetitions.
   """
 
   config: layers.TransformerConfig
@@ -71,7 +72,7 @@ class AssociativeLayer(nn.Module):
   def __call__(
     self, x: jax.Array, state: memory_lib.Memory
   ) -> tuple[jax.Array, tuple[memory_lib.Memory, halting.Usage]]:
-    """Hidden states [B, L + M, D] and memory to the same, one segment on."""
+    """Hidden states [B, L + M, D] and memory to their new values."""
     weights = self._projections(x.shape[-1])
     body = functools.partial(
       ReadAndBlock, self.config, self.memory, self.causal
@@ -106,16 +107,16 @@ class MemoryStack(nn.Module):
   """All layers over one segment.
 
   With halting of kind 'model', each repetition of the stack reads the memory as
-  it was before the segment. A sample keeps the writes of one repetition: the
-  last before which some of its own positions, memory tokens included, had not
-  halted. So the memory that it carries on does not depend on its batch.
+  it was before the segment. A sample keeps the writes of the last repetition
+  that began before all its positions, memory tokens included, had halted. So
+  its memory does not depend on the other samples of the batch.
 
   Attributes:
     config: shape of the stack of blocks.
-    memory: choices of the associative memory.
+    memory: settings of the associative memory.
     causal: whether attention sees earlier tokens of the segment only.
-    adaptive: what repeats, and until when.
-    num_steps: repetitions at most.
+    adaptive: settings of halting.
+    num_steps: maximum number of repetitions.
   """
 
   config: layers.TransformerConfig
@@ -182,8 +183,8 @@ class Segment(nn.Module):
 
     Args:
       states: memories of all layers, stacked along axis 0.
-      segment: hidden states [B, L, D] and a boolean: whether the gradient of
-        the memory stops here.
+      segment: hidden states [B, L, D] and a boolean, whether to stop the
+        gradient through `states`.
 
     Returns:
       the new memories, the hidden states [B, L, D] and the usage.
@@ -213,7 +214,7 @@ class ARMT(segmented.SegmentModel, kw_only=True):
   """Associative recurrent memory transformer; see `segmented.SegmentModel`.
 
   Attributes:
-    memory: choices of the associative memory.
+    memory: settings of the associative memory.
     causal: whether attention sees earlier tokens of the segment only.
     schedule: as of `base.Model`; see `longcontext.schedule`.
   """
@@ -261,8 +262,8 @@ class Memory(memory_lib.MemoryConfig, segmented.Segments):
 
   schedule: str = settings.field(
     'scan',
-    'order of layers and segments: one segment after another (scan), diagonals '
-    'of the grid at once (2506.05229), or the faster one, timed (auto)',
+    'order of layers and segments: one segment after another (scan), all cells '
+    'of a diagonal in parallel (2506.05229), or the faster by timing (auto)',
     choices=SCHEDULES,
   )
 

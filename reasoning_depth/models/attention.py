@@ -1,4 +1,4 @@
-"""Positions and softmax attention, to a whole sequence or to a cache."""
+"""Positions and softmax attention, without and with a key-value cache."""
 
 import dataclasses
 
@@ -16,29 +16,27 @@ SCALINGS = ('none', 'linear', 'llama3')
 
 @dataclasses.dataclass(frozen=True)
 class Rotary(settings.Settings):
-  """How fast rotary positions turn.
+  """Frequencies of rotary positions.
 
-  Scalings: 'linear' lets all frequencies fall by the factor (2306.15595),
-  'llama3' only those of long waves, as in Llama 3.1 (2407.21783, 3.1).
+  Scalings: 'linear' divides all frequencies by the factor (2306.15595),
+  'llama3' only those of long wavelengths, as in Llama 3.1 (2407.21783, 3.1).
   """
 
   base: float = settings.field(
-    10_000.0, 'the slowest pair turns about this much slower', above=1
+    10_000.0, 'ratio of highest to lowest frequency, about', above=1
   )
   scaling: str = settings.field(
-    'none', 'past the length trained on', choices=SCALINGS
+    'none', 'of frequencies, for longer contexts', choices=SCALINGS
   )
-  factor: float = settings.field(
-    1.0, 'by which scaled frequencies fall', least=1
-  )
+  factor: float = settings.field(1.0, 'divisor of scaled frequencies', least=1)
   low: float = settings.field(
-    1.0, 'llama3: waves above length/low fall by the whole factor', above=0
+    1.0, 'llama3: wavelengths above length/low take the whole factor', above=0
   )
   high: float = settings.field(
-    4.0, 'llama3: waves below length/high stay', above=0
+    4.0, 'llama3: wavelengths below length/high are unscaled', above=0
   )
   length: int = settings.field(
-    8192, 'tokens trained on before frequencies were scaled', least=1
+    8192, 'llama3: context length before scaling, tokens', least=1
   )
 
   def __post_init__(self):
@@ -47,7 +45,7 @@ class Rotary(settings.Settings):
       settings.complain('low', self.low, f'must be below high={self.high}')
 
   def frequencies(self, pairs: int) -> np.ndarray:
-    """Angle by which each pair turns from token to token, [pairs]."""
+    """Rotation angle per token of each pair of features, [pairs]."""
     frequency = float(self.base) ** (-np.arange(pairs) / pairs)
     if self.scaling == 'none':
       return frequency
@@ -68,9 +66,10 @@ def sequence_angles(
 def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
   """Angles of positions on a circular lattice, [L, pairs].
 
-  A sequence of states is read as rows of one separator and row - 1 cells. Half
-  of the pairs turn with the column, in whole turns over the cells, so that the
-  first cell is the right neighbour of the last; the others with the row.
+  The sequence consists of rows of one separator and row - 1 cells. The angles
+  of half of the pairs grow with the column, by a multiple of 2π over the cells,
+  so that the first cell is the right neighbour of the last; the other pairs'
+  with the row.
   """
   column, line = np.arange(length) % row, np.arange(length) // row
   along = np.arange(1, pairs - pairs // 2 + 1)
@@ -82,11 +81,12 @@ def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
 
 
 def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
-  """What a learned bias by relative place adds to the scores (2103.14030).
+  """Relative position bias of attention scores on a lattice (2103.14030).
 
-  Places are on a lattice of rows of one separator and row - 1 cells; the table
-  has an entry for each distance in rows and, around the circle, in columns.
-  Separators are apart: seen from a cell, from a separator, or seeing a cell.
+  The lattice has rows of one separator and row - 1 cells; the table has an
+  entry for each distance in rows and in columns, modulo row - 1. Separators
+  have three columns of their own: cell to separator, separator to cell, and
+  separator to separator.
 
   Args:
     table: [H, 2·R - 1, row + 2], of a lattice of R rows.
@@ -118,8 +118,8 @@ def attend(
 
   Args:
     q: [B, H, L, D/H].
-    k: [B, G, L, D/H]; each of the G heads is seen by H/G of the queries'
-      (grouped queries, 2305.13245).
+    k: [B, G, L, D/H]; each of the G heads serves H/G query heads
+      (grouped-query attention, 2305.13245).
     v: as k.
     causal: whether a position sees only itself and those before it.
     implementation: 'xla', or 'cudnn' (NVIDIA GPUs, bfloat16).
@@ -142,10 +142,10 @@ def attend(
 
 @flax.struct.dataclass
 class Cache:
-  """Keys and values of the tokens so far, to decode step by step.
+  """Key-value cache, to decode step by step.
 
   Attributes:
-    keys: [B, G, length, D/H], turned by their positions.
+    keys: [B, G, length, D/H], with rotary positions applied.
     values: as keys.
     position: int32, number of tokens in the cache.
   """
@@ -172,7 +172,7 @@ def attend_cached(
   """Causal attention of new tokens to the cache and to each other.
 
   Args:
-    q: [B, H, n, D/H] queries of the n new tokens, not turned yet.
+    q: [B, H, n, D/H] queries of the n new tokens, before rotary positions.
     k: [B, G, n, D/H] their keys.
     v: their values.
     angles: [length, pairs] of the whole sequence, or None.
@@ -190,7 +190,7 @@ def attend_cached(
     q, k = kernels.rotary(q, here), kernels.rotary(k, here)
   keys = jax.lax.dynamic_update_slice_in_dim(cache.keys, k, at, 2)
   values = jax.lax.dynamic_update_slice_in_dim(cache.values, v, at, 2)
-  # The queries of a group one after another, as if they were more tokens.
+  # The query heads of a group become more tokens of one head.
   q = q.reshape(B, G, -1, width)
   scores = jnp.einsum(
     'bgqd,bgkd->bgqk', q * width**-0.5, keys,

@@ -1,20 +1,20 @@
-"""What a model is: tokens go in, logits come out.
+"""Base class of models: maps tokens to logits.
 
 A new model is a Linen module that derives from `Model`, in a file of its own
 with a frozen dataclass of its settings whose `build(task)` makes it, and one
-line in `models.MODELS`. `__call__` is all that it must have; every other method
-has a default here, and what a default cannot do is left out with a word.
+line in `models.MODELS`. It must have `__call__`; all other methods are optional
+and have a default here.
 
-A model that can be run one depth step at a time (`stepwise = True`) has three
-methods beside `__call__`, for inference:
+A model that can run one depth step at a time (`stepwise = True`) also has three
+methods for inference:
 
   state = begin(tokens)        before the first step
   state = again(state, n)      step n, from 0
   logits, halt = read(state)   the answer after the steps made so far
 
 so that `read` after N steps gives the logits of `__call__(depth=N)`; `halt` is
-the halting head's logit [B], None without such a head. Nothing in a state
-depends on other samples.
+the halting head's logit [B], None without such a head. A sample's state does
+not depend on other samples.
 """
 
 from collections.abc import Callable
@@ -30,16 +30,16 @@ from reasoning_depth.models import decoding
 
 @flax.struct.dataclass
 class Output:
-  """Logits and how much sequential compute went into them.
+  """Logits and the sequential compute used for them.
 
   Attributes:
     logits: float32 [B, L, V].
-    depth_logits: float32 [N, B, L, V] where each depth step is read out.
-    halting: float32 [N, B, L], the weight of each depth step.
+    depth_logits: float32 [N, B, L, V], logits after each depth step, or None.
+    halting: float32 [N, B, L], weight of each depth step, or None.
     ponder: float32 [B, L], expected number of depth steps.
-    executed: float32 scalar, depth steps that were run, the same for every
-      position; at least the mean of `ponder`, apart from rounding.
-    penalty: float32 scalar, what the model adds to the loss for its compute.
+    executed: float32 scalar, depth steps that were run for the batch; at least
+      the mean of `ponder`, apart from rounding.
+    penalty: float32 scalar, ponder cost added to the loss.
   """
 
   logits: jax.Array
@@ -52,11 +52,11 @@ class Output:
 
 @flax.struct.dataclass
 class StepState:
-  """What a stepwise model carries from one depth step to the next.
+  """State of a stepwise model between depth steps.
 
   Attributes:
-    inputs: [B, L, D], what every step sees.
-    latent: arrays [B, L, D], what the steps change.
+    inputs: [B, L, D], the same for all steps.
+    latent: arrays [B, L, D], updated by each step.
   """
 
   inputs: jax.Array
@@ -79,13 +79,13 @@ def plain_output(logits: jax.Array) -> Output:
 class Model(nn.Module):
   """Maps tokens to logits; see the module docstring.
 
-  What a model may have, with these defaults:
+  Optional attributes, with the defaults below:
 
-    depth_name: what a depth step, or a round through the layers, is called.
+    depth_name: name of a depth step in plots, such as 'loop'.
     stepwise: whether it has `begin`, `again` and `read`.
     schedule: order of layers and segments: 'scan', 'diagonal' or 'auto'.
-    reads_segments: whether it has `read_segments`, as `segmented` says.
-    trained_by: name in `training.METHODS` of its way of supervised training.
+    reads_segments: whether it has `read_segments`; see `segmented`.
+    trained_by: its supervised training method, a name in `training.METHODS`.
   """
 
   depth_name = 'loop'
@@ -105,8 +105,8 @@ class Model(nn.Module):
 
     Args:
       tokens: the sequence.
-      depth: sequential steps at inference in the place of the config's.
-      deterministic: False in training, where a key 'depth' is given.
+      depth: depth steps at inference; None for the config's.
+      deterministic: False in training, with an rng named 'depth'.
     """
     raise NotImplementedError
 
@@ -115,11 +115,11 @@ class Model(nn.Module):
     return 0
 
   def depths_read(self) -> int:
-    """Depth steps whose answers are read out in training; 0 for none."""
+    """Depth steps with logits of their own in training; 0 for none."""
     return 0
 
   def with_halting(self, **fields: Any) -> 'Model':
-    """The model with other values of fields of its `halting.Halting`.
+    """A copy of the model with changed fields of its `halting.Halting`.
 
     Raises:
       UsageError: for a model without halting units.
@@ -127,45 +127,45 @@ class Model(nn.Module):
     raise errors.UsageError('the model has no halting units')
 
   def stops_early(self) -> str:
-    """Why it does not stop at a halting threshold; '' where it does."""
+    """Why it cannot stop at a halting threshold; '' if it can."""
     return 'the model has no halting units'
 
   def decoder(self) -> decoding.Decoder:
-    """How it is run token by token; by default all tokens are read again."""
+    """Runs it token by token; by default without a cache."""
     return decoding.ReadAgain(self)
 
   def own_tokens(self, positions: int) -> slice:
-    """Which positions of a hook are tokens, and not memory around a segment."""
+    """Positions of a hook that are tokens, not memory tokens of a segment."""
     return slice(0, positions)
 
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
-    """Hidden states that can be read out, [loops, layers, B, L, D].
+    """Hidden states for the logit lens, [loops, layers, B, L, D].
 
     Args:
-      seen: what each hook held, by name.
+      seen: activations recorded by hooks, by name.
       length: L, of the whole sequence.
 
     Returns:
-      None where there are none.
+      None if the model has none.
     """
     return None
 
   def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
-    """Logits [B, L, V] of hidden states [B, L, D], as if they were the last."""
+    """Logits [B, L, V] of hidden states [B, L, D], by the final read-out."""
     raise NotImplementedError
 
   def diagonal_cell(self, num_steps: int) -> Callable[..., Any]:
     """One layer over one segment, for `longcontext.diagonal`.
 
     Args:
-      num_steps: repetitions at most.
+      num_steps: maximum number of repetitions.
 
     Returns:
-      (parameters of the layer, hidden states, memory) to hidden states, memory
-      and usage.
+      function from (parameters of the layer, hidden states, memory) to hidden
+      states, memory and usage.
 
     Raises:
-      UsageError: where two cells can never be run at once.
+      UsageError: if no two cells (layer, segment) can run in parallel.
     """
     raise errors.UsageError(
       'needs a memory of its own in each layer, as ARMT has, so that a layer '

@@ -1,9 +1,9 @@
-"""Decoding token by token, greedy or sampled, with what a model remembers.
+"""Decoding token by token, greedy or sampled.
 
-What is kept between tokens depends on the model: keys and values (transformer),
-a recurrent state (LSTM, Mamba), or the memory and the tokens of the segment
-that is being read (RMT, ARMT). Models that repeat layers keep the tokens alone
-and read them all again. Every function is pure and can be jitted.
+The state between tokens depends on the model: a key-value cache (transformer),
+a recurrent state (LSTM, Mamba), or the memory and the tokens of the current
+segment (RMT, ARMT). Models that repeat layers have no cache and read all tokens
+again. All functions are pure and can be jitted.
 """
 
 from typing import Any, Protocol
@@ -17,12 +17,12 @@ from reasoning_depth.models import windows
 
 
 class Decoder(Protocol):
-  """How a model is run step by step."""
+  """Runs a model token by token."""
 
   def prefill(
     self, params: Any, prompt: jax.Array, length: int
   ) -> tuple[jax.Array, Any]:
-    """Reads a prompt [B, P] of a sequence of which `length` tokens are read.
+    """Reads a prompt [B, P]; `length` is the number of tokens read in all.
 
     Returns:
       logits [B, V] of the prompt's last token, and a state.
@@ -32,7 +32,7 @@ class Decoder(Protocol):
   def step(
     self, params: Any, token: jax.Array, state: Any
   ) -> tuple[jax.Array, Any]:
-    """Reads one more token [B]; logits [B, V] and the state moved on."""
+    """Reads one token [B]; returns logits [B, V] and the new state."""
     ...
 
 
@@ -44,20 +44,19 @@ def generate(
   key: jax.Array | None = None,
   temperature: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-  """Goes on from prompts.
+  """Generates from prompts.
 
   Args:
-    model: a causal model; its `decoder` says how it goes on.
+    model: a causal model, run by its `decoder`.
     params: its parameters.
     prompt: int32 [B, P].
-    length: tokens in the sequence that comes back, more than P.
-    key: for sampling; not needed where the temperature is 0.
-    temperature: of the softmax that tokens are drawn from; 0 takes the most
-      likely token.
+    length: tokens of prompt and completion, more than P.
+    key: PRNG key for sampling; not needed at temperature 0.
+    temperature: of sampling; 0 takes the most likely token.
 
   Returns:
-    int32 [B, length] tokens, the prompt first, and float32 [B, length - P] log
-    probabilities of the new ones, at temperature 1.
+    int32 [B, length] tokens, prompt and completion, and float32
+    [B, length - P] log probabilities of the completion at temperature 1.
   """
   run = model.decoder()
   P = prompt.shape[1]
@@ -77,16 +76,16 @@ def generate(
     token, log_p = choose(logits, key)
     return run.step(params, token, state), (token, log_p)
 
-  first = run.prefill(params, prompt, length - 1)  # the last is not read
+  first = run.prefill(params, prompt, length - 1)
   keys = jax.random.split(key, length - P)
   carry, (tokens, log_ps) = jax.lax.scan(step, first, keys[:-1])
-  token, log_p = choose(carry[0], keys[-1])  # nothing is read after the last
+  token, log_p = choose(carry[0], keys[-1])  # the last token is not read
   tokens = jnp.concatenate([prompt, tokens.T, token[:, None]], axis=1)
   return tokens, jnp.concatenate([log_ps.T, log_p[:, None]], axis=1)
 
 
 class LayerStates:
-  """Models of one stack: a state for each layer."""
+  """Models of one stack of layers, with a cache or state for each layer."""
 
   def __init__(self, model: nn.Module):
     self._model = model
@@ -108,12 +107,12 @@ class LayerStates:
 
 @flax.struct.dataclass
 class _Reading:
-  """A segment that is being read.
+  """The current segment.
 
   Attributes:
-    memory: before it.
-    tokens: int32 [B, segment_length]; what is not known yet is 0.
-    filled: int32, tokens known.
+    memory: before the segment.
+    tokens: int32 [B, segment_length]; 0 for those not generated yet.
+    filled: int32, tokens in the segment so far.
   """
 
   memory: Any
@@ -122,7 +121,7 @@ class _Reading:
 
 
 class SegmentBySegment:
-  """Models with a memory: it moves on when a segment is full."""
+  """Segment models: the memory is updated when a segment is full."""
 
   def __init__(self, model: nn.Module):
     self._model = model
@@ -133,7 +132,7 @@ class SegmentBySegment:
     m, (B, P) = self._model, prompt.shape
     memory, start = None, 0
     if P > m.segment_length:
-      # Segments with a token after them are done with.
+      # Segments with a token after them are complete.
       count = (P - 1 - m.segment_length) // m.stride + 1
       start = count * m.stride
       done = prompt[:, : start - m.stride + m.segment_length]
@@ -162,7 +161,7 @@ class SegmentBySegment:
     )
 
   def _move_on(self, state, after):
-    """The state, or that of the next segment where this one is full."""
+    """The state, or that of the next segment if this one is full."""
     m = self._model
     repeated = m.segment_length - m.stride
     full = state.filled == m.segment_length
@@ -173,7 +172,7 @@ class SegmentBySegment:
 
 
 class ReadAgain:
-  """Any causal model: all tokens are read again at every step."""
+  """Any causal model, without a cache: reads all tokens at every step."""
 
   def __init__(self, model: nn.Module):
     self._model = model

@@ -1,4 +1,4 @@
-"""Adaptive computation: each position decides how often a module is repeated.
+"""Adaptive computation: a learned number of repetitions for each position.
 
 A module (a layer, or a stack of them) is applied to the hidden states up to N
 times with the same parameters. Before each repetition a halting unit computes
@@ -16,11 +16,11 @@ the states after the repetitions with these weights:
   if not before; the cost is the divergence from a geometric prior. A position
   halts where the probability of having halted reaches the threshold; that
   repetition gets all probability that is left.
-- `fixed`: every position takes all N repetitions; the output is the last state.
+- `fixed`: all positions take N repetitions; the output is the last state.
 
-A sample's output is the same in any batch: a sample whose positions have all
-halted keeps its state while others are repeated. A position that has halted is
-still transformed, and attended to, until all positions of its sample have.
+A sample's output does not depend on its batch: once all its positions have
+halted, its state is frozen. Until then its halted positions are still updated,
+and attended to.
 """
 
 import dataclasses
@@ -43,13 +43,15 @@ _TINY = 1e-9  # keeps logarithms finite
 
 @dataclasses.dataclass(frozen=True)
 class Halting(settings.Settings):
-  """Choices of adaptive computation."""
+  """Settings of adaptive computation."""
 
   kind: str = settings.field(
     'none', 'what repeats: each layer, or the whole model', choices=KINDS
   )
   rule: str = settings.field('act', 'see `models.halting`', choices=RULES)
-  max_steps: int = settings.field(4, 'N, repetitions at most', least=1)
+  max_steps: int = settings.field(
+    4, 'N, maximum number of repetitions', least=1
+  )
   threshold: float = settings.field(
     0.9,
     'sum of halting probabilities at which a position halts',
@@ -58,7 +60,7 @@ class Halting(settings.Settings):
   )
   bias: float = settings.field(
     1.0,
-    'of the halting unit at the start; the sigmoid of 1 is 0.73',
+    'initial bias of the halting unit; the sigmoid of 1 is 0.73',
     least=-20,
     most=20,
   )
@@ -70,17 +72,17 @@ class Halting(settings.Settings):
     choices=COST_OVER,
   )
   prior: float = settings.field(
-    0.3, 'ponder: probability of halting of the prior', above=0, most=1
+    0.3, 'ponder: halting probability of the geometric prior', above=0, most=1
   )
 
   @property
   def trained_depth(self) -> int:
-    """Repetitions at most in training; 0 where nothing repeats."""
+    """Maximum number of repetitions in training; 0 for kind 'none'."""
     return 0 if self.kind == 'none' else self.max_steps
 
   @property
   def why_not_early(self) -> str:
-    """Why no position stops at the threshold; '' where one may."""
+    """Why no position stops at the threshold; '' if one may."""
     if self.rule in ('act', 'universal'):
       return ''
     return f'halting.rule={self.rule} does not stop at a threshold'
@@ -96,7 +98,7 @@ class Progress:
     remainder: R, the weight of the repetition at which the position halted.
     steps: repetitions until the position halted; for 'ponder' their expected
       number.
-    divergence: from the prior so far, in nats; 'ponder' only.
+    divergence: KL divergence from the prior so far, in nats; 'ponder' only.
     running: 1 where the position has not halted, else 0.
   """
 
@@ -126,8 +128,8 @@ def advance(
     num_steps: N; the repetition N - 1 is the last.
 
   Returns:
-    the progress after it and the weights u of the state that it leaves; zero
-    where the position had halted before.
+    the progress after it and the weights u of the state after it; zero where
+    the position had halted before.
   """
   last = n == num_steps - 1
   if config.rule == 'fixed':
@@ -147,7 +149,7 @@ def advance(
       divergence=old.divergence + gain,
       running=old.running * ~halts,
     ), u
-  # Only the sum is compared, so which positions halt has no gradient.
+  # A comparison: no gradient through which positions halt.
   reached = old.spent + p > config.threshold
   if config.rule == 'act':
     reached = reached | last
@@ -194,14 +196,14 @@ def _prior(probability: float, n: jax.Array, num_steps: int) -> jax.Array:
 
 @flax.struct.dataclass
 class Usage:
-  """How many repetitions there were, and their ponder cost.
+  """Number of repetitions and their ponder cost.
 
   Attributes:
     steps: float32 [B, L], `Progress.steps` of each token.
-    cost: float32, ponder cost before its weight, of the positions that it is
-      averaged over: [B, L], or more where `Halting.cost_over` is 'all'.
-    executed: float32 scalar, repetitions that the device has run; those that
-      no position of the batch needs are skipped.
+    cost: float32, unweighted ponder cost of the positions to average over:
+      [B, L], or more if `Halting.cost_over` is 'all'.
+    executed: float32 scalar, repetitions run on the device; those that no
+      position of the batch needs are skipped.
   """
 
   steps: jax.Array
@@ -210,12 +212,12 @@ class Usage:
 
 
 def single_pass(shape: tuple[int, int]) -> Usage:
-  """Usage where nothing is repeated."""
+  """Usage without repetitions."""
   return Usage(jnp.ones(shape), jnp.zeros(shape), jnp.float32(1))
 
 
 def average(usage: Usage) -> Usage:
-  """Means over the axes (layers, segments) before those of a `Usage`."""
+  """Means over the leading axes (layers, segments) of a `Usage`."""
   return Usage(
     usage.steps.reshape(-1, *usage.steps.shape[-2:]).mean(0),
     usage.cost.reshape(-1, *usage.cost.shape[-2:]).mean(0),
@@ -227,7 +229,7 @@ def of_tokens(config: Halting, usage: Usage, tokens: slice) -> Usage:
   """Usage of a segment's tokens, from that of all its positions.
 
   Args:
-    config: says whether the cost of memory tokens is kept.
+    config: its `cost_over` decides whether memory tokens keep their cost.
     usage: of tokens and memory tokens, along the last axis.
     tokens: positions of the tokens.
   """
@@ -238,7 +240,7 @@ def of_tokens(config: Halting, usage: Usage, tokens: slice) -> Usage:
 
 
 def joined(config: Halting, usage: Usage, stride: int) -> Usage:
-  """Usage [S, B, segment] of segments as that of the sequence.
+  """Usage of segments [S, B, segment] as that of the sequence [B, L].
 
   The cost of all positions stays [S, B, segment and memory tokens].
   """
@@ -277,8 +279,8 @@ class Adaptive(nn.Module):
 
     Returns:
       the blended states [B, L, D]; the module's second output, for each sample
-      that of the last repetition before which some position of the sample had
-      not halted; and the usage.
+      that of the last repetition that began before all its positions had
+      halted; and the usage.
     """
     scan = nn.scan(
       _Repetition,
@@ -297,7 +299,7 @@ class Adaptive(nn.Module):
 
 
 class _Repetition(nn.Module):
-  """One repetition, in the form that `nn.scan` wants."""
+  """One repetition; the body of `nn.scan`."""
 
   body: Callable[..., nn.Module]
   config: Halting
@@ -320,8 +322,8 @@ class _Repetition(nn.Module):
       p = jax.nn.sigmoid(unit(x.astype(jnp.float32))[..., 0])
       progress, u = advance(self.config, progress, p, n, self.num_steps)
       new_x, new_extra = body(x, *context)
-      # Selected before it is blended: a state that overflows once its sample
-      # has halted would make 0·inf in the output.
+      # Selected before blending: a state that overflows after its sample has
+      # halted would give 0·inf in the output.
       x = _select(needed, new_x, x, axis=0)
       extra = _select(needed, new_extra, extra, axis=1)
       y = blend(self.config, y, x, u)

@@ -1,21 +1,21 @@
-"""Named places in a model at which activations can be seen and replaced.
+"""Hooks: named places in a model to record and patch activations.
 
-`model.apply(…, mutable=[SEEN])` returns what every hook held, by path, with an
-axis in front for each scan around it: loops, segments or recursions, then
-layers. A collection PATCHES of the same paths replaces it. A run given neither
-is compiled to the same program as if there were no hooks.
+`model.apply(…, mutable=[SEEN])` returns the activations of all hooks, by path,
+with a leading axis for each scan around them: loops, segments or recursions,
+then layers. A collection PATCHES with the same paths replaces activations. With
+neither, the compiled program is the same as without hooks.
 
-    input        what the layers get
-    memory_read  what a layer's associative memory adds (ARMT)
-    attention    what attention, or the MLP over positions, adds
-    mlp          what the MLP adds
+    input        input of the layers
+    memory_read  output of a layer's associative memory (ARMT)
+    attention    output of attention, or of the MLP over positions
+    mlp          output of the MLP
     residual     the hidden states after a layer
     memory       a layer's associative memory after a segment (ARMT)
     reasoning    the latent z after a cycle (TRM)
     answer       the latent y after a cycle (TRM)
 
-There are none inside of what halting repeats, in prelude and coda of a looped
-model, and in the network of TRM.
+There are none inside modules that halting repeats, in prelude and coda of a
+looped model, and in the network of TRM.
 """
 
 from typing import Any
@@ -35,11 +35,11 @@ AXES = {SEEN: 0, PATCHES: 0}  # for `variable_axes` of a scan
 
 @flax.struct.dataclass
 class Patch:
-  """What a hook is to hold instead.
+  """Replacement of a hook's activations.
 
   Attributes:
-    where: bool [L], at which positions; [] for a hook without positions.
-    value: of the hook's shape.
+    where: bool [L], positions to replace; [] for a hook without positions.
+    value: the new activations, of the hook's shape.
   """
 
   where: jax.Array
@@ -47,7 +47,7 @@ class Patch:
 
 
 def watched(module: nn.Module) -> bool:
-  """Whether hooks are seen or replaced in this run."""
+  """Whether hooks are recorded or patched in this run."""
   return not module.is_initializing() and (
     module.is_mutable_collection(SEEN) or PATCHES in module.variables
   )
@@ -56,16 +56,16 @@ def watched(module: nn.Module) -> bool:
 def hook(
   module: nn.Module, name: str, x: Any, batch_size: int | None = None
 ) -> Any:
-  """A hook of a module.
+  """Records x, or replaces it by a patch.
 
   Args:
-    module: where it is.
+    module: the module that calls this.
     name: of the hook.
-    x: what is there: [B, L, D], or arrays [B, ...] without positions.
-    batch_size: B where x is in rows [B * L, D]; they are seen as [B, L, D].
+    x: activations [B, L, D], or arrays [B, ...] without positions.
+    batch_size: B if x is flattened to [B * L, D]; it is recorded as [B, L, D].
 
   Returns:
-    x, or what takes its place.
+    x, patched if there is a patch.
   """
   if not watched(module):
     return x

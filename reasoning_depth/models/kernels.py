@@ -1,8 +1,8 @@
-"""Arithmetic of the layers in the form that XLA runs fastest on a CPU.
+"""Arithmetic of the layers, tuned for XLA on CPU.
 
-Each function computes the plain formula in its docstring; what differs is how:
-gradients by hand, copies as products with 0-1 matrices, barriers. All of it
-runs on accelerators too. Nothing else in `models` is tuned this way;
+Each function computes the formula in its docstring, with hand-written
+gradients, copies as products with 0-1 matrices, and optimization barriers. All
+run on accelerators too. Nothing else in `models` is tuned this way;
 `python -m reasoning_depth.bench train_step` times a whole training step.
 """
 
@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Queries in a block of causal attention. Smaller blocks compute fewer scores
-# that the mask throws away, and a block's scores fit the CPU's cache; larger
-# ones make fewer and larger matrix products.
+# Queries in a chunk of causal attention. Smaller chunks compute fewer masked
+# scores, and a chunk's scores fit the CPU's cache; larger chunks make fewer and
+# larger matrix products.
 QUERY_BLOCK = 80
 _MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
@@ -26,7 +26,7 @@ def layer_norm(
 ) -> jax.Array:
   """(x - mean) / √(variance + ε)·scale + bias over the last axis.
 
-  The gradient by hand goes over the rows fewer times than the automatic one.
+  The hand-written gradient makes fewer passes over x than the automatic one.
 
   Args:
     x: [N, D], of any dtype; statistics are in the dtype of `scale`.
@@ -87,8 +87,8 @@ gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """x [N, D] times kernel [D, E], [N, E].
 
-  Of the kernel's gradient, xᵀ·grad, the narrow side is computed first: XLA's
-  CPU products are faster so.
+  The kernel's gradient xᵀ·grad is computed with the narrow side first, which is
+  faster in XLA's CPU products.
   """
   return x @ kernel
 
@@ -97,7 +97,7 @@ def _matmul_backward(saved, grad):
   x, kernel = saved
   if kernel.shape[0] > kernel.shape[1]:
     dkernel = jnp.einsum('nm,nk->mk', grad, x)
-    # Else XLA would fold the transpose into the product again.
+    # Without the barrier XLA folds the transpose into the product.
     dkernel = jax.lax.optimization_barrier(dkernel).T
   else:
     dkernel = jnp.einsum('nk,nm->km', x, grad)
@@ -113,8 +113,8 @@ def split_heads(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """q[b, h, l, i] = qkv[b·L + l, h·D/H + i], keys and values after it likewise.
 
-  The gradient by hand has a barrier, which keeps XLA on CPU from fusing three
-  transposes into one slow gather.
+  The hand-written gradient has a barrier, which keeps XLA on CPU from fusing
+  three transposes into one slow gather.
 
   Args:
     qkv: [B * L, (H + 2·G)·D/H], the features of all heads of queries, then of
@@ -130,7 +130,7 @@ def split_heads(
   length, heads = rows // batch_size, num_heads + 2 * num_kv_heads
   head = width // heads
   if num_kv_heads == num_heads:
-    # To the last bit as the results were measured.
+    # Bit for bit as in the measured results.
     x = qkv.reshape(batch_size, length, 3, num_heads, head)
     q, k, v = jnp.transpose(x, (2, 0, 3, 1, 4))
     return q, k, v
@@ -156,14 +156,14 @@ split_heads.defvjp(_split_forward, _split_backward)
 
 
 def rotary(x: jax.Array, angles: np.ndarray | jax.Array) -> jax.Array:
-  """Turns pairs of features: (a, b) → (a·cos - b·sin, b·cos + a·sin).
+  """Rotates pairs of features: (a, b) → (a·cos - b·sin, b·cos + a·sin).
 
-  A product with a signed permutation brings each feature its partner; slices
-  and a concatenation would become a branch per element in XLA's CPU loops.
+  Partners are swapped by a product with a signed permutation; slices and a
+  concatenation would become a branch per element in XLA's CPU loops.
 
   Args:
     x: [B, H, L, D/H]; feature i is paired with i + pairs, as in GPT-NeoX.
-    angles: [L, pairs]; features past 2 * pairs are left alone.
+    angles: [L, pairs]; features past 2 * pairs are unchanged.
 
   Returns:
     as x.
@@ -217,10 +217,10 @@ def attend(
 ) -> jax.Array:
   """softmax(q·kᵀ/√(D/H) + bias)·v for each head.
 
-  The weights are normalised after the product with v; with a causal mask,
-  blocks of queries see the keys up to their own end alone, so that nearly half
-  of the scores are never computed. The gradient by hand goes over the scores no
-  more often than it must, and keeps their exponentials.
+  The weights are normalised after the product with v. With a causal mask each
+  chunk of queries attends to the keys up to its own end, so that nearly half of
+  the scores are never computed. The hand-written gradient saves the
+  exponentials and makes few passes over the scores.
 
   Args:
     q: [B, H, L, D/H].
@@ -235,8 +235,8 @@ def attend(
   return _attend_forward(q, k, v, bias, causal)[0]
 
 
-def _blocks(length: int, causal: bool) -> list[tuple[int, int]]:
-  """Start and end of each block of queries; it sees the keys to its end."""
+def _chunks(length: int, causal: bool) -> list[tuple[int, int]]:
+  """Start and end of each chunk of queries; it sees the keys to its end."""
   count = max(1, round(length / QUERY_BLOCK)) if causal else 1
   edges = [length * i // count for i in range(count + 1)]
   return list(zip(edges[:-1], edges[1:], strict=True))
@@ -246,7 +246,7 @@ def _attend_forward(q, k, v, bias, causal):
   L, width = q.shape[-2:]
   q = q * width**-0.5
   outs, exps, inverses = [], [], []
-  for a, b in _blocks(L, causal):
+  for a, b in _chunks(L, causal):
     scores = jnp.einsum(
       'bhqd,bhkd->bhqk', q[:, :, a:b], k[:, :, :b],
       preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
@@ -276,15 +276,15 @@ def _attend_backward(causal, saved, grad):
   grad_t, q_t = jnp.swapaxes(grad, 2, 3), jnp.swapaxes(q, 2, 3)
   dqs, dk_t, dv_t = [], None, None
   dbias = None if bias is None else jnp.zeros_like(bias)
-  # The last block sees every key, so it starts the sums over blocks.
-  for (a, b), exp in reversed(list(zip(_blocks(L, causal), exps, strict=True))):
+  # The last chunk sees every key, so it starts the sums over chunks.
+  for (a, b), exp in reversed(list(zip(_chunks(L, causal), exps, strict=True))):
     dexp = jnp.einsum('bhqd,bhkd->bhqk', grad[:, :, a:b], v[:, :, :b])
     dscores = exp * (dexp - delta[:, :, a:b])
     if bias is not None:
       # The sum over the batch as a product: XLA on CPU is slow at sums over
       # the first axis.
-      rows = dscores.astype(bias.dtype).reshape(len(dscores), -1)
-      over_batch = jnp.ones((1, len(dscores)), bias.dtype) @ rows
+      flat = dscores.astype(bias.dtype).reshape(len(dscores), -1)
+      over_batch = jnp.ones((1, len(dscores)), bias.dtype) @ flat
       dbias = dbias.at[:, a:b, :b].set(over_batch.reshape(dscores.shape[1:]))
     dqs.insert(0, jnp.einsum('bhqk,bhkd->bhqd', dscores, k[:, :, :b]))
     dv = jnp.einsum('bhdq,bhqk->bhdk', grad_t[..., a:b], exp)
@@ -323,8 +323,8 @@ def dpfp(x: jax.Array, nu: int) -> jax.Array:
 def unit_length(x: jax.Array) -> jax.Array:
   """x / |x| over the last axis of [B, H, L, F]; zero where x is zero.
 
-  The sum of squares is a product: XLA's CPU sums over the last axis of many
-  layers' features at once are slow.
+  The sum of squares is an einsum: XLA on CPU is slow at sums over the last axis
+  of the features of many layers at once.
   """
   square = jnp.einsum(
     'bhlf,bhlf->bhl', x, x, precision=jax.lax.Precision.HIGHEST

@@ -1,7 +1,6 @@
 """Parts of a transformer: norms, dense layer, MLPs, block.
 
-Around every matrix product tokens are flattened to rows [B * L, D], which is
-what `kernels` takes.
+Tokens are flattened to [B * L, D] for matrix products, as `kernels` takes them.
 """
 
 import dataclasses
@@ -21,14 +20,12 @@ NORM_PLACES = ('pre', 'sandwich', 'post')
 MLPS = ('gelu', 'swiglu')
 MIXERS = ('attention', 'mlp')
 REMAT = ('none', 'full', 'dots')
-DTYPES = ('float32', 'bfloat16', 'float64')  # the last to test arithmetic
-EMBED_STD = (
-  0.02  # of token embeddings, positions and memory tokens at the start
-)
+DTYPES = ('float32', 'bfloat16', 'float64')  # float64 for tests
+EMBED_STD = 0.02  # initial, of token embeddings, positions, memory tokens
 NORM_EPSILON = 1e-5
 T = TypeVar('T', bound='StackConfig')
-# Scale of the relative bias in its table: an optimiser that moves an entry by
-# 1e-3 a step gets to a sharp attention in hundreds of steps.
+# Factor from the table of the relative bias to the scores: an optimiser that
+# moves entries by 1e-3 a step can make attention sharp in hundreds of steps.
 BIAS_GAIN = 16.0
 
 
@@ -36,35 +33,35 @@ BIAS_GAIN = 16.0
 class StackConfig(settings.Settings):
   """Settings of a stack of layers of any kind.
 
-  Attributes that are no settings come from the task, by `for_task`.
+  Attributes that are not settings, set by `for_task`:
 
   Attributes:
-    row: tokens in a row of the lattice, a state and its separator.
-    max_length: tokens that learned positions are made for; 0 for the input's.
+    row: tokens in a row of the lattice, a state with its separator.
+    max_length: size of the learned position table; 0 for the input's length.
   """
 
   num_layers: int = settings.field(4, 'layers', least=1)
-  width: int = settings.field(128, 'D, of the hidden states', least=1)
+  width: int = settings.field(128, 'D, width of the hidden states', least=1)
   positions: str = settings.field(
-    'none', 'added to the embedding: learned, or none', choices=PLAIN_POSITIONS
+    'none', 'learned (added to the embedding), or none', choices=PLAIN_POSITIONS
   )
   norm: str = settings.field(
-    'layer', 'layer norm, or root mean square without a bias', choices=NORMS
+    'layer', 'layer (layer norm), or rms (RMSNorm)', choices=NORMS
   )
   norm_epsilon: float = settings.field(
     NORM_EPSILON, 'added to the variance or mean square', above=0, most=1
   )
   tied: bool = settings.field(
-    False, 'the read-out is the token embedding, transposed'
+    False, 'tied embeddings: the read-out is the transposed token embedding'
   )
   dtype: str = settings.field(
     'float32',
-    'of the computation; parameters and logits stay float32',
+    'dtype of the computation; parameters and logits stay float32',
     choices=DTYPES,
   )
   remat: str = settings.field(
     'none',
-    'what the backward pass computes again: none, full (each layer), or dots '
+    'rematerialisation in the backward pass: none, full (each layer), or dots '
     '(all but matrix products)',
     choices=REMAT,
   )
@@ -75,14 +72,14 @@ class StackConfig(settings.Settings):
   max_length: int = 0
 
   def for_task(self: T, task: Any, whole: bool = True) -> T:
-    """The same with what the task decides.
+    """A copy with the attributes that depend on the task.
 
     Args:
       task: gives `row_tokens`, `length`, `causal` and `lattice`.
-      whole: whether sequences are read whole, and not in segments.
+      whole: False if sequences are read in segments.
 
     Raises:
-      UsageError: for fields that do not go together, or with the task.
+      UsageError: for fields that contradict each other or the task.
     """
     if self.dtype == 'float64' and not jax.config.jax_enable_x64:
       settings.complain('dtype', self.dtype, 'needs JAX_ENABLE_X64=1')
@@ -104,20 +101,20 @@ class TransformerConfig(StackConfig):
   mlp_width: int = settings.field(512, 'hidden units of the MLP', least=1)
   positions: str = settings.field(
     'rotary',
-    'rotary (by place in the sequence), lattice (rotary by column and row of a '
+    'rotary (by index in the sequence), lattice (rotary by column and row of a '
     'circular lattice), relative (a learned bias by distance in columns and '
     'rows), learned (added to the embedding), or none',
     choices=POSITIONS,
   )
   rotary_fraction: float = settings.field(
-    0.25, 'part of the head width that rotary positions turn', most=1
+    0.25, 'share of the head width with rotary positions', most=1
   )
   rotary: attention.Rotary = settings.group(attention.Rotary)
   num_kv_heads: int = settings.field(
     0, 'G, heads of keys and values (grouped queries); 0 for as many as H'
   )
   bias: bool = settings.field(
-    True, 'attention and MLP add biases; swiglu has one at its end alone'
+    True, 'attention and MLP have biases; swiglu in its last layer only'
   )
   parallel_residual: bool = settings.field(
     True, 'attention and MLP read the same input (GPT-NeoX)'
@@ -140,7 +137,7 @@ class TransformerConfig(StackConfig):
     choices=MIXERS,
   )
   zero_out: bool = settings.field(
-    False, 'what is added to the residual starts at zero'
+    False, 'zero-init of the last layer of attention and MLP'
   )
 
   def __post_init__(self):
@@ -192,7 +189,7 @@ def scan_unroll(asked: int, length: int) -> int:
   time.
 
   Args:
-    asked: for how many; 0 for all of them on a CPU, and one elsewhere.
+    asked: the setting; 0 for all iterations on a CPU, and one elsewhere.
     length: of the scan.
   """
   if asked:
@@ -241,12 +238,12 @@ def make_norm(kind: str, epsilon: float, name: str) -> nn.Module:
 
 
 class Dense(nn.Module):
-  """Dense layer on rows, with float32 parameters.
+  """Dense layer on [N, D], with float32 parameters.
 
   Attributes:
     width: output units.
     use_bias: whether to add a bias.
-    zero: whether the kernel starts at zero.
+    zero: zero-init of the kernel.
   """
 
   width: int
@@ -283,11 +280,11 @@ class Block(nn.Module):
   def __call__(
     self, x: jax.Array, cache: attention.Cache | None = None
   ) -> tuple[jax.Array, attention.Cache | None]:
-    """Hidden states [B, L, D] to the same, and the cache moved on.
+    """Hidden states [B, L, D] to the same, and the updated cache.
 
     Args:
-      x: hidden states of a whole sequence, or with a cache those of the L
-        tokens that come after the ones in it.
+      x: hidden states of a whole sequence, or with a cache of the L tokens
+        after the cached ones.
       cache: keys and values of earlier tokens, to decode step by step.
     """
     B, L, D = x.shape
@@ -319,7 +316,7 @@ class Block(nn.Module):
     return make_norm(c.norm, c.norm_epsilon, name)(x)
 
   def _before(self, name, x):
-    """The norm in front of a branch, where there is one."""
+    """The norm before attention or MLP, if `norm_place` has one."""
     return x if self.config.norm_place == 'post' else self._norm(name, x)
 
   def _attention(self, x, batch_size, cache):
@@ -351,9 +348,9 @@ class Block(nn.Module):
   def _token_mlp(self, x, batch_size, cache):
     x = jnp.swapaxes(x.reshape(batch_size, -1, self.config.width), 1, 2)
     length = x.shape[-1]
-    rows = self._hidden('token_in', 4 * length, x.reshape(-1, length))
-    rows = self._out('token_out', length, rows)
-    x = jnp.swapaxes(rows.reshape(x.shape), 1, 2)
+    hidden = self._hidden('token_in', 4 * length, x.reshape(-1, length))
+    mixed = self._out('token_out', length, hidden)
+    x = jnp.swapaxes(mixed.reshape(x.shape), 1, 2)
     return x.reshape(-1, self.config.width), cache
 
   def _mlp(self, x):

@@ -1,11 +1,11 @@
-"""Recurrent depth: a core of layers looped over a latent.
+"""Recurrent depth: a core of layers applied in a loop to a latent.
 
     e = prelude(embedding)          once
     s ← core(inject(s, e))          at every loop
     logits = read_out(coda(s))      after the last loop, or after each
 
-The plain looped transformer (2604.07822) is a core alone with the embedding as
-initial latent; input injection, noise and the log-normal Poisson number of
+The plain looped transformer (2604.07822) is the core alone, with the embedding
+as initial latent; input injection, noise and the log-normal Poisson number of
 loops are those of 2502.05171.
 """
 
@@ -26,36 +26,36 @@ INITIALS = ('zeros', 'noise', 'embedding')
 CARRIES = ('latent', 'answer', 'both')
 ANSWERS = ('soft', 'straight_through')
 DRAWS = ('fixed', 'poisson', 'log_normal')
-RNG = 'depth'  # name of the key that loops and noise are drawn from
+RNG = 'depth'  # name of the rng for loops and noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Recurrence(settings.Settings):
-  """Choices of the recurrence."""
+  """Settings of the recurrence."""
 
   prelude: int = settings.field(0, 'layers before the loops')
-  coda: int = settings.field(0, 'layers after them, before the read-out')
+  coda: int = settings.field(0, 'layers after the loops, before the read-out')
   inject: str = settings.field(
     'add',
-    'how a loop sees the input again: none, add, concat (a linear map of both) '
-    'or gate (a mixture by a learned gate)',
+    'input injection at each loop: none, add, concat (a linear map of both) or '
+    'gate (a mixture by a learned gate)',
     choices=INJECTIONS,
   )
   initial: str = settings.field(
     'zeros',
-    'the first latent: zeros, noise (a draw in training, zeros at inference) '
+    'initial latent: zeros, noise (random in training, zeros at inference) '
     'or the embedding',
     choices=INITIALS,
   )
   carry: str = settings.field(
     'latent',
-    'what goes from loop to loop: the latent, the answer read out at that loop '
-    'and embedded again, or both added',
+    'state between loops: latent, answer (the embedding of the answer read out '
+    'after the loop), or both (their sum)',
     choices=CARRIES,
   )
   answer: str = settings.field(
     'soft',
-    'what is embedded again: probabilities (soft), or the most likely token '
+    'answer that is embedded: probabilities (soft), or the most likely token '
     'with their gradient (straight_through)',
     choices=ANSWERS,
   )
@@ -65,18 +65,18 @@ class Recurrence(settings.Settings):
     'Poisson',
     choices=DRAWS,
   )
-  mean_loops: int = settings.field(4, 'of the draw, and at inference', least=1)
+  mean_loops: int = settings.field(
+    4, 'mean of the draw; loops at inference', least=1
+  )
   min_loops: int = settings.field(1, 'smallest draw', least=1)
   max_loops: int = settings.field(8, 'largest draw', least=1)
   spread: float = settings.field(
-    0.5, 'of log_normal, standard deviation of the logarithm'
+    0.5, 'log_normal: standard deviation of the logarithm'
   )
   truncate: int = settings.field(
-    0, 'loops that the gradient covers, counted from the last; 0 for all'
+    0, 'truncated backpropagation: the last loops with gradient; 0 for all'
   )
-  read_every: bool = settings.field(
-    False, 'the answer is read out after each loop'
-  )
+  read_every: bool = settings.field(False, 'logits (and loss) after each loop')
 
   def __post_init__(self):
     super().__post_init__()
@@ -121,11 +121,11 @@ class Plan:
   """How the loops of one call run.
 
   Attributes:
-    most: loops at most.
-    drawn: whether their number is drawn, up to `most`; else it is `most`.
-    covered: loops that the gradient covers, counted from the last.
-    early: whether the loops before those run as a while-loop, whose memory does
-      not grow with their number; else all loops are in one scan.
+    most: maximum number of loops.
+    drawn: whether the number is drawn, up to `most`; else it is `most`.
+    covered: loops with gradient, the last ones.
+    early: whether the loops before those run in a while-loop, in constant
+      memory; else all loops are in one scan.
     unroll: whether the scan may be unrolled.
   """
 
@@ -137,12 +137,12 @@ class Plan:
 
   @property
   def scanned(self) -> int:
-    """Loops of the scan."""
+    """Loops in the scan."""
     return self.covered if self.early else self.most
 
   @property
   def cut(self) -> int:
-    """Before which loop of the scan the gradient stops; -1 for nowhere."""
+    """Loop of the scan before which the gradient stops; -1 for none."""
     return self.scanned - self.covered if self.covered < self.most else -1
 
 
@@ -155,10 +155,11 @@ def make_plan(
   """Decides how the loops of a call run.
 
   Args:
-    recurrence: choices of the recurrence.
-    depth: loops asked for, or None.
+    recurrence: settings of the recurrence.
+    depth: number of loops, or None for the settings'.
     deterministic: False in training.
-    watched: whether hooks are seen or replaced; they need every loop in a scan.
+    watched: whether hooks are recorded or patched; they need all loops in the
+      scan.
   """
   r = recurrence
   drawn = depth is None and not deterministic and r.draw != 'fixed'
@@ -166,7 +167,7 @@ def make_plan(
   covered = min(r.truncate or most, most)
   early = covered < most and not r.read_every and not watched
   scanned = covered if early else most
-  # Many loops, asked for at inference, or hooks would make compiling slow.
+  # Unrolling hooks, or many loops at inference, would compile slowly.
   unroll = not drawn and not watched and scanned <= r.max_loops
   return Plan(most, drawn, covered, early, unroll)
 
@@ -178,7 +179,7 @@ class Looped(base.Model):
     config: shape of the core; prelude and coda have the same layers.
     vocab_size: V.
     layer: makes a layer, by name.
-    recurrence: choices of the recurrence.
+    recurrence: settings of the recurrence.
   """
 
   config: layers.TransformerConfig
@@ -238,8 +239,8 @@ class Looped(base.Model):
 
     Args:
       tokens: the sequence.
-      depth: loops; None for the mean, or a draw in training.
-      deterministic: False in training, where the key 'depth' is needed.
+      depth: loops; None for `mean_loops`, or a draw in training.
+      deterministic: False in training, which needs the rng 'depth'.
     """
     plan = make_plan(self.recurrence, depth, deterministic, hooks.watched(self))
     loops = jnp.int32(plan.most)
@@ -297,7 +298,7 @@ class Looped(base.Model):
     r = self.recurrence
     if r.carry != 'latent':
       fed = self._embedded_answer(s) + (s if r.carry == 'both' else 0)
-      # Before the first loop nothing has been answered.
+      # Before the first loop there is no answer.
       s = jnp.where(n > 0, fed, s)
     if r.inject == 'add':
       s = s + e
@@ -324,7 +325,7 @@ class Looped(base.Model):
     return self.embedding(weights)
 
   def _run(self, plan, loops, s, e):
-    """Follows a plan: the last latents, and those after each scanned loop."""
+    """Runs a plan: the last latents, and those after each scanned loop."""
     counts = jnp.arange(plan.scanned)
     if plan.early:
       before = loops - plan.covered
@@ -355,7 +356,7 @@ class Looped(base.Model):
     return scan(self, s, (counts, cuts))
 
   def _without_gradient(self, s, e, count):
-    """`count` loops in constant memory, however many; none where negative."""
+    """`count` loops in constant memory; none if negative."""
     e = jax.lax.stop_gradient(e)
 
     def body(mdl, carry):

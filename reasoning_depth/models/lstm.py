@@ -30,7 +30,7 @@ class LSTMLayer(nn.Module):
   """One LSTM over the sequence, left to right.
 
   Attributes:
-    config: gives the width; the other fields have no effect.
+    config: its width; the other fields have no effect.
   """
 
   config: layers.StackConfig
@@ -39,9 +39,9 @@ class LSTMLayer(nn.Module):
   def __call__(
     self, x: jax.Array, state: LSTMState | None = None
   ) -> tuple[jax.Array, LSTMState | None]:
-    """[B, L, D] to the hidden states [B, L, D], and the state moved on."""
+    """[B, L, D] to the hidden states [B, L, D], and the new state."""
     B, L, D = x.shape
-    # All tokens' share of the gates at once; only h's is left to the scan.
+    # The input part of the gates for all tokens at once; the scan adds h's.
     gates = layers.Dense(4 * D, name='input')(x.reshape(B * L, D))
     gates = gates.reshape(B, L, 4 * D).swapaxes(0, 1).astype(jnp.float32)
     kernel = self.param(
@@ -51,7 +51,7 @@ class LSTMLayer(nn.Module):
     def step(state, gate):
       gate = gate + (state.hidden.astype(x.dtype) @ kernel)
       forget, write, read, value = jnp.split(gate, 4, axis=-1)
-      # One more than its bias: at the start a cell forgets a quarter a step.
+      # Forget bias 1: at the start a cell forgets about a quarter per step.
       cell = jax.nn.sigmoid(forget + 1) * state.cell
       cell = cell + jax.nn.sigmoid(write) * jnp.tanh(value)
       new = LSTMState(jax.nn.sigmoid(read) * jnp.tanh(cell), cell)

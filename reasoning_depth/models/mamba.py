@@ -1,9 +1,9 @@
 """Mamba's selective state-space model as a layer of a stack (2312.00752).
 
 The recurrence h_t = a_t·h_{t-1} + b_t runs as an associative scan over time,
-forward and backward: its gradient is the same recurrence in reverse. It goes
-span by span, and the backward pass computes the states of a span again, so that
-states of the whole sequence are never in memory (its section 3.3.2).
+forward and backward: its gradient is the same recurrence in reverse. The
+sequence is cut into spans, and the backward pass recomputes the states of each
+span, so that states of the whole sequence are never in memory (section 3.3.2).
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ from reasoning_depth.models import halting, layers, transformer
 
 KERNEL = 4  # tokens of the causal convolution
 EXPAND = 2  # inner width over D
-SPANS = {'cpu': 16}  # tokens whose states are in memory at once, by platform
-SPAN = 128  # elsewhere
-CHUNK = 8  # steps that the scan over time takes one after another
-STEP_RANGE = (1e-3, 1e-1)  # Δ at the start
+SPANS = {'cpu': 16}  # tokens with states in memory at once, by platform
+SPAN = 128  # on other platforms
+CHUNK = 8  # steps of the scan over time that run sequentially
+STEP_RANGE = (1e-3, 1e-1)  # Δ at initialisation
 
 
 @flax.struct.dataclass
@@ -42,7 +42,7 @@ class MambaState:
 
 @jax.custom_vjp
 def linear_scan(a: jax.Array, b: jax.Array) -> jax.Array:
-  """h_t = a_t·h_{t-1} + b_t along axis 1, with h before the first zero.
+  """h_t = a_t·h_{t-1} + b_t along axis 1, with initial h = 0.
 
   Args:
     a: [B, L, ...].
@@ -55,11 +55,11 @@ def linear_scan(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _chunked_scan(a: jax.Array, b: jax.Array, reverse: bool) -> jax.Array:
-  """`linear_scan`, or from the last to the first: h_t = a_t·h_{t+1} + b_t.
+  """`linear_scan`, or in reverse: h_t = a_t·h_{t+1} + b_t.
 
   Steps within a chunk run one after another, for all chunks at once; an
-  associative scan joins the chunks. Both walk over memory fewer times than an
-  associative scan over all steps would.
+  associative scan joins the chunks. This makes fewer passes over memory than an
+  associative scan over all steps.
   """
   B, L = a.shape[:2]
   size = min(CHUNK, L)
@@ -79,8 +79,8 @@ def _chunked_scan(a: jax.Array, b: jax.Array, reverse: bool) -> jax.Array:
   _, ends = jax.lax.associative_scan(
     combine, (products[-1], sums[-1]), reverse=reverse, axis=1
   )
-  come = _shift(ends, -1 if reverse else 1)
-  h = [s + p * come for p, s in zip(products, sums, strict=True)]
+  start = _shift(ends, -1 if reverse else 1)
+  h = [s + p * start for p, s in zip(products, sums, strict=True)]
   h = jnp.stack(h[::-1] if reverse else h, axis=2)
   return h.reshape(B, -1, *h.shape[3:])[:, :L]
 
@@ -100,7 +100,7 @@ def _scan_forward(a, b):
 
 def _scan_backward(saved, grad):
   a, h = saved
-  # What reaches h_t: its own gradient, and through a_{t+1} that of h_{t+1}.
+  # Gradient of h_t: its own, plus that of h_{t+1} times a_{t+1}.
   total = _chunked_scan(_shift(a, -1), grad, reverse=True)
   return total * _shift(h, 1), total
 
@@ -109,7 +109,7 @@ linear_scan.defvjp(_scan_forward, _scan_backward)
 
 
 def sequential_scan(a: jax.Array, b: jax.Array) -> jax.Array:
-  """As `linear_scan`, one step after another: its oracle and its rival."""
+  """`linear_scan`, sequentially; for tests and benchmarks."""
 
   def step(h, ab):
     h = ab[0] * h + ab[1]
@@ -136,10 +136,10 @@ def selective_scan(
     u: [B, L, E] inputs.
     delta: [B, L, E] step sizes, positive.
     a: [E, N] negative decay rates.
-    b: [B, L, N] what of the input is written.
-    c: [B, L, N] what of the state is read.
+    b: [B, L, N] input projection, B of the paper.
+    c: [B, L, N] output projection, C of the paper.
     hidden: [B, E, N] state before the first token.
-    span: tokens whose states are in memory at once; 0 by platform.
+    span: tokens with states in memory at once; 0 by platform.
 
   Returns:
     [B, L, E] outputs and the state [B, E, N] after the last token.
@@ -164,7 +164,7 @@ def selective_scan(
 
 
 def sequential_selective_scan(u, delta, a, b, c, hidden):
-  """As `selective_scan`, one step after another: its oracle and its rival."""
+  """`selective_scan`, sequentially; for tests and benchmarks."""
   return _span(u, delta, a, b, c, hidden, sequential_scan)
 
 
@@ -180,7 +180,7 @@ class MambaLayer(nn.Module):
   """Norm, convolution, selective scan, gate, residual.
 
   Attributes:
-    config: gives width and norm.
+    config: its width and norm.
     state_size: N, hidden units for each inner channel.
   """
 
@@ -191,7 +191,7 @@ class MambaLayer(nn.Module):
   def __call__(
     self, x: jax.Array, state: MambaState | None = None
   ) -> tuple[jax.Array, MambaState | None]:
-    """[B, L, D] to the same, and the state moved on."""
+    """[B, L, D] to the same, and the new state."""
     B, L, D = x.shape
     E, N, rank = EXPAND * D, self.state_size, math.ceil(D / 16)
     c = self.config
@@ -223,7 +223,7 @@ class MambaLayer(nn.Module):
     return x + y.reshape(B, L, D), state and last
 
   def _convolution(self, recent, length):
-    """Each channel's own causal convolution over time."""
+    """Depthwise causal convolution over time."""
     kernel = self.param(
       'convolution', nn.initializers.uniform(KERNEL**-0.5), (KERNEL, 1)
       + recent.shape[-1:],
@@ -234,7 +234,7 @@ class MambaLayer(nn.Module):
     return sum(taps) + bias.astype(recent.dtype)
 
   def _step_size(self, step):
-    """Δ [B·L, E], positive; log-uniform over STEP_RANGE at the start."""
+    """Δ [B·L, E], positive; initially log-uniform over STEP_RANGE."""
     E = EXPAND * self.config.width
 
     def init(key, shape):

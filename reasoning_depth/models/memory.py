@@ -1,8 +1,8 @@
-"""Associative memory of ARMT: features, init, read, write; pure functions.
+"""Associative memory of ARMT as pure functions: features, init, read, write.
 
 The memory of one layer is a matrix W from features to values and a normaliser
-z (2407.04841, section 3). `read` and `write` are used by the scan over
-segments and by every other way of running the same model.
+z (2407.04841, section 3). All schedules of the model use this `read` and
+`write`.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig(settings.Settings):
-  """Choices of the associative memory."""
+  """Settings of the associative memory."""
 
   num_tokens: int = settings.field(
     16, 'M, memory tokens that write at the end of a segment', least=1
@@ -28,30 +28,30 @@ class MemoryConfig(settings.Settings):
   key_width: int = settings.field(
     32, 'd_mem, of keys and queries before the feature map', least=1
   )
-  nu: int = settings.field(3, 'of the feature map DPFP-nu', least=1)
+  nu: int = settings.field(3, 'ν of the feature map DPFP-ν', least=1)
   num_heads: int = settings.field(
     1, 'heads that keys and values are split into', least=1
   )
   features: str = settings.field(
     'normalised',
-    'divided by their L2 norm (the later public code), or plain (the code of '
-    'the paper)',
+    'normalised (divided by their L2 norm, the later public code), or plain '
+    '(the code of the paper)',
     choices=FEATURES,
   )
   correction: bool = settings.field(
-    True, 'what is already stored limits the growth of the normaliser'
+    True, 'the normaliser grows only by the part of a key not yet stored'
   )
   use_denominator: bool = settings.field(
     True, 'reads are divided by the normaliser'
   )
   gating: bool = settings.field(
-    False, 'a write strength for each value channel, not for each head'
+    False, 'a write strength per value channel, not per head'
   )
 
 
 @flax.struct.dataclass
 class Memory:
-  """Memory of one layer; float32 also where the layers compute in bfloat16.
+  """Memory of one layer; float32 even if the layers compute in bfloat16.
 
   Attributes:
     matrix: [B, H, F, Dv], features to values; F = 2·ν·d_mem/H, Dv = D/H.
@@ -64,12 +64,12 @@ class Memory:
 
 @flax.struct.dataclass
 class Projections:
-  """Weights of one associative layer; matrices map rows to columns.
+  """Weights of one associative layer; matrices are [in, out].
 
   Attributes:
     query: [D, d_mem].
     key: [D, d_mem].
-    value: [D, D], zero at the start of training.
+    value: [D, D], zero-init.
     strength: [D, H], or [D, D] with gating.
     strength_bias: [H], or [D] with gating.
   """
@@ -106,10 +106,10 @@ def features(config: MemoryConfig, x: jax.Array) -> jax.Array:
 def read(
   config: MemoryConfig, weights: Projections, memory: Memory, x: jax.Array
 ) -> jax.Array:
-  """What the memory holds for each position (2407.04841, eq. 6).
+  """Reads the memory at each position (2407.04841, eq. 6).
 
   Args:
-    config: choices of the memory.
+    config: settings of the memory.
     weights: projections of this layer.
     memory: its state.
     x: [B, L, D] hidden states.
@@ -131,10 +131,10 @@ def write(
 ) -> Memory:
   """Stores memory tokens by the delta rule (2407.04841, eq. 3 to 5).
 
-  All tokens see the memory as it was before this write.
+  All tokens are written at once, against the memory before this write.
 
   Args:
-    config: choices of the memory.
+    config: settings of the memory.
     weights: projections of this layer.
     memory: its state.
     tokens: [B, M, D], output of the layer at the memory positions.
@@ -163,7 +163,7 @@ def write(
 def _growth(
   config: MemoryConfig, key: jax.Array, overlap: jax.Array
 ) -> jax.Array:
-  """γ [B, H, M]: how much of a key the normaliser does not hold yet."""
+  """γ [B, H, M]: the share of a key that the normaliser does not hold yet."""
   if not config.correction:
     return jnp.ones_like(overlap)
   length = jnp.sum(key**2, axis=-1)

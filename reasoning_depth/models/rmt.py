@@ -1,7 +1,7 @@
 """Recurrent Memory Transformer (2207.06881).
 
-Each segment is read with memory tokens in front of it and behind it. Those in
-front bring what earlier segments knew; the outputs of those behind it are the
+Each segment is read with memory tokens in front of and behind it. Those in
+front carry the memory of earlier segments; the outputs at those behind are the
 memory of the next segment.
 """
 
@@ -30,9 +30,9 @@ class Segment(nn.Module):
   Attributes:
     config: shape of the stack.
     layer: makes a layer, by name.
-    adaptive: what repeats, and until when.
+    adaptive: settings of halting.
     num_tokens: M, memory tokens at each end.
-    num_steps: repetitions at most.
+    num_steps: maximum number of repetitions.
   """
 
   config: layers.TransformerConfig
@@ -49,11 +49,11 @@ class Segment(nn.Module):
 
     Args:
       memory: [B, M, D].
-      segment: hidden states [B, L, D] and a boolean: whether the gradient of
-        the memory stops here.
+      segment: hidden states [B, L, D] and a boolean, whether to stop the
+        gradient through `memory`.
 
     Returns:
-      the new memory, the normed hidden states [B, L, D] and the usage.
+      the new memory, the normalised hidden states [B, L, D] and the usage.
     """
     x, cut = segment
     M, (B, L, D) = self.num_tokens, x.shape
@@ -106,7 +106,7 @@ class RMT(segmented.SegmentModel, kw_only=True):
     return super().lens_read_out(weights, x)
 
   def read_out(self) -> nn.Module:
-    """Projection alone: a segment's hidden states are normed."""
+    """Projection alone: `Segment` has applied the norm."""
     return transformer.ReadOut(self.vocab_size, 'none', name='read_out')
 
 

@@ -29,17 +29,17 @@ class SegmentModel(base.Model, kw_only=True):
     vocab_size: V.
     segment_length: tokens in a segment.
     stride: tokens from one segment's start to the next; below segment_length,
-      the end of a segment is read again at the start of the next ('repeat
-      state'), and a token's logits come from the first segment that holds it.
-    truncate: segments that the gradient through the memory covers, counted
+      segments overlap ('repeat state'), and a token's logits come from the
+      first segment that contains it.
+    truncate: segments per truncated backpropagation through the memory, counted
       from the last; 0 for all.
     unroll_segments: segments per iteration of the scan.
-    adaptive: what repeats, and until when.
-    executor: goes through the segments in another order than one after
-      another, as `longcontext.diagonal` does: maps the model, the parameters
-      of its `segment`, the memory, hidden states [S, B, L, D] and the number
-      of repetitions at most to the new memory and (hidden states, usage of
-      each segment). None for a scan.
+    adaptive: settings of halting.
+    executor: replaces the scan over segments by another schedule, such as
+      `longcontext.diagonal`. Maps the model, the parameters of its `segment`,
+      the memory, hidden states [S, B, L, D] and the maximum number of
+      repetitions to the new memory and (hidden states, usage of each segment).
+      None for a scan.
   """
 
   config: layers.TransformerConfig
@@ -55,11 +55,11 @@ class SegmentModel(base.Model, kw_only=True):
   reads_segments = True
 
   def segment(self) -> tuple[type[nn.Module], tuple[Any, ...]]:
-    """The module that reads a segment, and its arguments but the last.
+    """The module class that reads a segment, and its arguments but the last.
 
-    The last is the number of repetitions at most. The module maps a memory and
-    (hidden states [B, L, D], whether the gradient of the memory stops) to the
-    new memory and (hidden states, usage).
+    The last is the maximum number of repetitions. The module maps a memory and
+    (hidden states [B, L, D], whether to stop the gradient through the memory)
+    to the new memory and (hidden states, usage).
     """
     raise NotImplementedError
 
@@ -84,7 +84,7 @@ class SegmentModel(base.Model, kw_only=True):
     """int32 [B, L] to logits; `depth` as in `transformer.Transformer`.
 
     Raises:
-      ValueError: where the segments do not cover L tokens exactly.
+      ValueError: if the segments do not cover L tokens exactly.
     """
     del deterministic
     parts = windows.split(tokens, self.segment_length, self.stride)
@@ -131,13 +131,13 @@ class SegmentModel(base.Model, kw_only=True):
   def read_segments(
     self, parts: jax.Array, memory: Any, position: jax.Array | None
   ) -> tuple[Any, Any, jax.Array]:
-    """Reads segments from a memory, to decode step by step or as a stream.
+    """Reads segments, starting from a memory, for decoding or streaming.
 
     Args:
       parts: int32 [S, B, segment_length].
-      memory: before them; None for the first one.
-      position: of the token in the last segment whose logits are wanted; None
-        for the logits of all tokens.
+      memory: before them; None for the initial memory.
+      position: of a token in the last segment, for its logits alone; None for
+        the logits of all tokens.
 
     Returns:
       the memory before, the memory after, and logits [B, V], or
@@ -183,16 +183,14 @@ class SegmentModel(base.Model, kw_only=True):
 
 @dataclasses.dataclass(frozen=True)
 class Segments(settings.Settings):
-  """How a sequence is read in segments; of `config.model.memory`."""
+  """Segmentation of a sequence; part of `config.model.memory`."""
 
   segment_states: int = settings.field(
-    2, 'states (rows, or tokens where there are none) in a segment', least=1
+    2, 'rows (tokens, for tasks without rows) in a segment', least=1
   )
-  repeat_states: int = settings.field(
-    1, 'states shown again at the start of the next segment'
-  )
+  repeat_states: int = settings.field(1, 'rows by which segments overlap')
   truncate: int = settings.field(
-    0, 'segments that the gradient through the memory covers; 0 for all'
+    0, 'segments per truncated backpropagation through the memory; 0 for all'
   )
   unroll: int = settings.field(
     0, 'segments unrolled in the scan over segments; 0 by platform'
@@ -210,7 +208,7 @@ class Segments(settings.Settings):
     """Length, stride, truncation and unrolling, in tokens, for `SegmentModel`.
 
     Raises:
-      UsageError: where segments do not divide the task's sequences.
+      UsageError: if segments do not divide the task's sequences.
     """
     shown, repeated = self.segment_states, self.repeat_states
     for tokens in (task.length, task.held_out_length):

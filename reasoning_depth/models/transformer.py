@@ -1,4 +1,4 @@
-"""Embedding, a stack of layers, read-out: a GPT-NeoX-shaped transformer.
+"""Embedding, a stack of layers, read-out: a transformer as GPT-NeoX.
 
 The stack takes any layer (x [B, L, D], state) → (x, state): transformer blocks
 here, LSTM and Mamba layers in files of their own.
@@ -28,8 +28,8 @@ class Embedding(nn.Module):
     """Embeds tokens.
 
     Args:
-      tokens: int32 [..., L], or float [..., L, V] weights of all tokens.
-      position: place of the first token in the sequence.
+      tokens: int32 [..., L], or float [..., L, V] weights over the vocabulary.
+      position: index of the first token in the sequence.
 
     Returns:
       [..., L, D].
@@ -49,9 +49,9 @@ class Embedding(nn.Module):
     return x.astype(c.dtype)
 
   def table(self) -> jax.Array | None:
-    """What a tied read-out reads with, [V, D]; None where it is not tied.
+    """Embedding table [V, D] for a tied read-out; None if not tied.
 
-    There once tokens have been embedded.
+    Call it after embedding tokens.
     """
     if not self.config.tied:
       return None
@@ -63,7 +63,7 @@ class ReadOut(nn.Module):
 
   Attributes:
     vocab_size: V.
-    norm: 'layer', 'rms', or 'none' where hidden states are normed already.
+    norm: 'layer', 'rms', or 'none' for normalised hidden states.
     epsilon: of the norm.
   """
 
@@ -95,10 +95,10 @@ class Stack(nn.Module):
   """Layers of one kind, one after another.
 
   Attributes:
-    config: gives the number of layers, remat and unroll.
+    config: its number of layers, remat and unroll.
     layer: makes a layer, by name.
-    adaptive: what repeats, each layer or the whole stack, and until when.
-    has_hooks: whether what the layers do can be seen; see `hooks`.
+    adaptive: settings of halting.
+    has_hooks: whether the layers have hooks; see `hooks`.
   """
 
   config: layers.StackConfig
@@ -115,13 +115,13 @@ class Stack(nn.Module):
     Args:
       x: [B, L, D].
       states: of the layers, stacked along axis 0, to decode step by step.
-      num_steps: repetitions at most; None for the config's.
+      num_steps: maximum number of repetitions; None for the config's.
 
     Returns:
       [B, L, D], the new states, and the usage, averaged over layers.
     """
     c = self.config
-    # As layers are, but for a number of repetitions asked at inference.
+    # As for layers, except where inference sets the number of repetitions.
     unroll = c.unroll > 1 and not num_steps
     num_steps = num_steps or self.adaptive.max_steps
     if self.adaptive.kind == 'model':
@@ -152,7 +152,7 @@ class _Whole(nn.Module):
 
 
 class _Layer(nn.Module):
-  """A layer in the form that `nn.scan` wants."""
+  """A layer; the body of `nn.scan`."""
 
   layer: Callable[..., nn.Module]
   adaptive: halting.Halting
@@ -182,7 +182,7 @@ class Transformer(base.Model):
     config: shape of the stack.
     vocab_size: V.
     layer: makes a layer, by name.
-    adaptive: what repeats, and until when.
+    adaptive: settings of halting.
   """
 
   config: layers.StackConfig
@@ -201,7 +201,7 @@ class Transformer(base.Model):
 
     Args:
       tokens: the sequence.
-      depth: repetitions at most, where there are any; None for the config's.
+      depth: maximum number of repetitions; None for the config's.
       deterministic: has no effect.
     """
     del deterministic
@@ -220,7 +220,7 @@ class Transformer(base.Model):
     return self.adaptive.why_not_early
 
   def decoder(self) -> decoding.Decoder:
-    """See `base.Model`; a model that repeats has a state for each step."""
+    """See `base.Model`; with halting there is no cache."""
     if self.adaptive.kind == 'none':
       return decoding.LayerStates(self)
     return super().decoder()
@@ -234,14 +234,14 @@ class Transformer(base.Model):
     return read_out(self.config, self.vocab_size, params, x)
 
   def decode(self, tokens: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-    """Logits [B, n, V] of n tokens that follow those in the state.
+    """Logits [B, n, V] of n new tokens, and the new state.
 
     Args:
       tokens: int32 [B, n].
       state: from `init_state`, or as returned by the call before.
 
     Raises:
-      ValueError: for a model that repeats; its state would be one a step.
+      ValueError: for a model with halting.
     """
     if self.adaptive.kind != 'none':
       raise ValueError('decode: not for models with halting')
@@ -275,7 +275,7 @@ class Transformer(base.Model):
 def output(
   logits: jax.Array, config: halting.Halting, usage: halting.Usage
 ) -> base.Output:
-  """Output of a model that is read out once."""
+  """Output of a model with logits after the last step only."""
   return base.Output(
     logits=logits,
     depth_logits=None,
@@ -290,7 +290,7 @@ def residual_states(seen: dict[str, Any]) -> jax.Array | None:
   """Hidden states after each layer, [loops, layers, B, L, D].
 
   Args:
-    seen: what each hook held; the residual is [..., layers, B, L, D].
+    seen: activations by hook; the residual is [..., layers, B, L, D].
   """
   x = seen.get('residual')
   return None if x is None else x.reshape(-1, *x.shape[-4:])
@@ -310,7 +310,7 @@ def read_out(
     vocab_size: V.
     params: of the model, with `read_out` and `embedding`.
     x: hidden states.
-    norm: in the place of the config's, such as 'none'.
+    norm: replaces the config's norm, such as 'none'.
   """
   table = params['embedding']['tokens']['embedding'] if config.tied else None
   kind, epsilon = norm or config.norm, config.norm_epsilon

@@ -2,8 +2,8 @@
 
 Two latents are refined by one small network: z, the reasoning, n times from
 x + y + z; then y, the answer, once from y + z. T such cycles are a deep
-recursion, of which only the last has a gradient. Deep supervision runs many
-deep recursions on a carried (y, z), with an optimiser step after each.
+recursion; only the last cycle has a gradient. Deep supervision carries (y, z)
+through many deep recursions, with an optimiser step after each.
 """
 
 import dataclasses
@@ -22,27 +22,27 @@ from reasoning_depth.models import base, hooks, layers, transformer
 
 @dataclasses.dataclass(frozen=True)
 class TinyRecursion(settings.Settings):
-  """Choices of the recursion."""
+  """Settings of the recursion."""
 
   inner_steps: int = settings.field(6, 'n, updates of z in a cycle', least=1)
   cycles: int = settings.field(
-    3, 'T; the gradient goes through the last alone', least=1
+    3, 'T, cycles in a deep recursion; the last has the gradient', least=1
   )
   supervision: int = settings.field(
-    1, 'deep recursions at most, in training and at inference', least=1
+    1, 'maximum number of deep recursions, training and inference', least=1
   )
   exploration: float = settings.field(
     0.1,
-    'probability that a sample in training must go on for a random number of '
-    'deep recursions, though the halting head says stop',
+    'probability that a training sample takes a random minimum of deep '
+    'recursions, whatever the halting head predicts',
     most=1,
   )
-  halt_weight: float = settings.field(0.5, "of the halting head's loss")
+  halt_weight: float = settings.field(0.5, "weight of the halting head's loss")
 
 
 @flax.struct.dataclass
 class Latents:
-  """What a deep recursion hands to the next.
+  """State between deep recursions.
 
   Attributes:
     answer: [B, L, D], y.
@@ -60,7 +60,7 @@ class TRM(base.Model):
     config: shape of the network.
     vocab_size: V.
     layer: makes a layer of the network, by name.
-    recursion: choices of the recursion.
+    recursion: settings of the recursion.
   """
 
   config: layers.TransformerConfig
@@ -91,7 +91,7 @@ class TRM(base.Model):
     return x.reshape(-1, 1, *x.shape[-3:])
 
   def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
-    """See `base.Model`; the blocks end in a norm of their own."""
+    """See `base.Model`; no final norm, since the blocks end in one."""
     config, V = self.config, self.vocab_size
     return transformer.read_out(config, V, params, x, norm='none')
 
@@ -100,9 +100,9 @@ class TRM(base.Model):
     c = self.config
     self.embedding = transformer.Embedding(c, self.vocab_size)
     self.network = transformer.Stack(c, self.layer, has_hooks=False)
-    # The blocks end in a norm of their own.
+    # No final norm: the blocks end in one.
     self.read_out = transformer.ReadOut(self.vocab_size, 'none')
-    # Begins at "not yet": the sample is not said to be right.
+    # Initial bias -5: predicts that the answer is not right yet.
     self.halting = nn.Dense(
       1,
       kernel_init=nn.initializers.zeros,
@@ -156,7 +156,7 @@ class TRM(base.Model):
   def first_latents(self, shape: tuple[int, int]) -> Latents:
     """The latents of samples [B, L] before the first deep recursion.
 
-    Two vectors, drawn once and not learnt, at every position.
+    Two fixed random vectors, repeated at every position.
     """
     D = self.config.width
     start = jax.random.normal(jax.random.key(0), (2, 1, 1, D))
@@ -170,11 +170,11 @@ class TRM(base.Model):
 
     Args:
       tokens: int32 [B, L].
-      latents: from the deep recursion before; no gradient goes into them.
+      latents: from the deep recursion before, without gradient.
 
     Returns:
       new latents without gradient, logits [B, L, V], and the halting head's
-      logit [B]: how sure it is that the whole answer is right.
+      logit [B] of the whole answer being right.
     """
     latents = self._deepen(self._input(tokens), latents)
     logits, halt = self._answer(latents)
@@ -194,7 +194,7 @@ class TRM(base.Model):
     return self._answer(state.latent)
 
   def _input(self, tokens):
-    # At the scale of the latents, which the network's norms keep at 1.
+    # Scaled to the latents, which the network's norms keep at about 1.
     return self.embedding(tokens) / layers.EMBED_STD
 
   def _deepen(self, x, latents):
@@ -205,7 +205,7 @@ class TRM(base.Model):
       return mdl._cycle(stopped[0], latents), None
 
     latents = stopped[1]
-    # All cycles in one scan where one looks into them.
+    # With hooks, all cycles are in one scan.
     watched = hooks.watched(self)
     early = self.recursion.cycles - (not watched)
     if not self.is_initializing() and early:

@@ -1,4 +1,4 @@
-"""A sequence read in segments, which may overlap."""
+"""Cuts a sequence into segments, which may overlap, and joins them."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ def starts(length: int, segment: int, stride: int) -> np.ndarray:
   """First token of each segment, int [S].
 
   Raises:
-    ValueError: where segments of this length and stride do not cover the
-      sequence exactly.
+    ValueError: if segments of this length and stride do not cover the sequence
+      exactly.
   """
   if segment > length or (length - segment) % stride:
     raise ValueError(
@@ -30,8 +30,7 @@ def split(tokens: jax.Array, segment: int, stride: int) -> jax.Array:
 def join(x: jax.Array, stride: int) -> jax.Array:
   """[S, B, segment, ...] to [B, L, ...].
 
-  What a segment repeats of the one before is dropped: a token's value is the
-  one of the first segment that holds it.
+  Of overlapping segments, a token's value is that of the first one.
   """
   S, B, segment = x.shape[:3]
   head = x[0, :, : segment - stride]
@@ -41,12 +40,12 @@ def join(x: jax.Array, stride: int) -> jax.Array:
 
 
 def cuts(count: int, truncate: int) -> np.ndarray:
-  """Before which segments the gradient stops, bool [S].
+  """Segments before which the gradient stops, bool [S].
 
   Args:
     count: S.
-    truncate: segments that the gradient covers, counted from the last; 0 for
-      all.
+    truncate: segments per truncated backpropagation, counted from the last; 0
+      for no stops.
   """
   if not truncate:
     return np.zeros(count, bool)

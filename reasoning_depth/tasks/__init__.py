@@ -1,4 +1,4 @@
-"""What is asked: tasks make batches from keys and know no model."""
+"""Tasks: batches of token sequences from PRNG keys; no model code here."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Associative retrieval: see pairs of key and value, say the value of a key.
+"""Associative retrieval: read key-value pairs, then predict a key's value.
 
 Each pair is a row, and so is the question, so that a segment can hold exactly
 one pair (2407.04841, section 4.1). With two pairs, keys of two symbols and
@@ -8,10 +8,10 @@ values of one::
   targets  1 SEP 7 EOS 0  2 SEP 5 EOS 3  1 GEN 7 EOS PAD
   weights  0 0 0 0 0      0 0 0 0 0      0 0 1 0 0
 
-In `remember` no key stands twice. In `rewrite` keys are drawn with replacement
-and a later value takes the place of an earlier one; every key that was shown is
-asked for with the same probability. In training several questions can follow,
-each drawn by itself.
+In `remember` all keys differ. In `rewrite` keys are drawn with replacement and
+a later value replaces an earlier one; each distinct key shown is asked for with
+the same probability. A training sample can have several questions, drawn
+independently.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from reasoning_depth.tasks import base
 
 VARIANTS = ('remember', 'rewrite')
 MAX_SYMBOLS = 4096
-_MOST_INDICES = 2**31 - 1  # what a key is drawn from fits an int32
+_MOST_INDICES = 2**31 - 1  # keys are drawn as one int32
 
 
 @dataclasses.dataclass(frozen=True)
 class Association(base.Task):
-  """Pairs of random keys and values as a task; see the module docstring.
+  """Random key-value pairs; see the module docstring.
 
   Token ids are the symbols, then SEP, GEN, EOS and PAD.
 
@@ -39,20 +39,26 @@ class Association(base.Task):
   """
 
   variant: str = settings.field(
-    'remember', 'keys are all different, or written over', choices=VARIANTS
+    'remember',
+    'all keys differ (remember), or a later value replaces an earlier one '
+    '(rewrite)',
+    choices=VARIANTS,
   )
   num_pairs: int = settings.field(
-    50, 'pairs that are shown', least=1, most=2**20
+    50, 'pairs in a sequence', least=1, most=2**20
   )
   train_queries: int = settings.field(
-    1, 'questions of a sample in training; else one', least=1, most=2**20
+    1,
+    'questions per training sample; held-out samples have one',
+    least=1,
+    most=2**20,
   )
   key_length: int = settings.field(3, 'symbols in a key', least=1, most=4096)
   value_length: int = settings.field(
     1, 'symbols in a value', least=1, most=4096
   )
   symbols: int = settings.field(
-    16, 'kinds of symbols, in keys and values', least=2, most=MAX_SYMBOLS
+    16, 'alphabet size of keys and values', least=2, most=MAX_SYMBOLS
   )
 
   group_name = 'num_pairs'
@@ -76,22 +82,22 @@ class Association(base.Task):
 
   @property
   def row_tokens(self) -> int:
-    """Tokens in a pair with its two marks."""
+    """Tokens in a pair with SEP and EOS."""
     return self.key_length + self.value_length + 2
 
   @property
   def length(self) -> int:
-    """Tokens in a sequence of training, the longest."""
+    """Tokens in a training sequence, the longest."""
     return (self.num_pairs + self.train_queries) * self.row_tokens
 
   @property
   def held_out_length(self) -> int:
-    """Tokens in a sequence of the other splits, with one question."""
+    """Tokens in a validation or test sequence, with one question."""
     return (self.num_pairs + 1) * self.row_tokens
 
   @property
   def _drawn_at_once(self) -> int:
-    """Symbols of a key, the first ones, that one int32 can number."""
+    """Leading symbols of a key that are drawn together as one int32."""
     most = 1
     while self.symbols ** (most + 1) <= _MOST_INDICES:
       most += 1
@@ -102,7 +108,7 @@ class Association(base.Task):
   ) -> base.Batch:
     """Draws a batch of random pairs; see `base.Task`.
 
-    Splits are apart by their keys alone. The group is the number of pairs.
+    Splits differ in their PRNG keys only. The group is the number of pairs.
     """
     base.check_split(split)
     key = jax.random.fold_in(key, base.SPLITS.index(split))
@@ -141,7 +147,7 @@ class Association(base.Task):
     )
 
   def _rows(self, keys: jax.Array, values: jax.Array, mark: int) -> jax.Array:
-    """Keys [B, n, K] and values [B, n, V] with a mark between, and EOS."""
+    """Rows of key [B, n, K], `mark`, value [B, n, V] and EOS."""
     shape = (*keys.shape[:2], 1)
     mark = jnp.full(shape, mark, jnp.int32)
     end = jnp.full(shape, self.symbols + 2, jnp.int32)
@@ -150,8 +156,8 @@ class Association(base.Task):
   def _keys(self, key: jax.Array, batch_size: int) -> jax.Array:
     """Keys of all pairs, int32 [B, N, K]; distinct in `remember`.
 
-    What makes keys distinct is their first symbols, as many as one int32 can
-    number: 7 of 16 kinds.
+    Distinct keys differ in their leading symbols, as many as fit one int32
+    (7 from an alphabet of 16).
     """
     B, N, head = batch_size, self.num_pairs, self._drawn_at_once
     if self.variant == 'rewrite':
@@ -175,7 +181,7 @@ def distinct(
   not depend on `size`.
 
   Returns:
-    int32 [B, count]; no number stands twice in a row.
+    int32 [B, count]; no number twice in a sample.
   """
   draw_key, order_key = jax.random.split(key)
   first = size - count
@@ -196,10 +202,10 @@ def distinct(
 
 
 def _last_of_a_key(key: jax.Array, keys: jax.Array, count: int) -> jax.Array:
-  """Where keys that were shown stand for the last time, int32 [B, count].
+  """Index of the last pair of randomly chosen keys, int32 [B, count].
 
   Args:
-    key: PRNG key; each different key is chosen with the same probability.
+    key: PRNG key; each distinct key is chosen with the same probability.
     keys: int32 [B, N, K].
     count: keys to choose, with replacement.
   """

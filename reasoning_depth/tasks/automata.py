@@ -4,9 +4,9 @@ A rule of radius r is a table of 2**(2r+1) bits. Bit i is the new value of a
 cell whose neighbourhood, read left to right, spells i in binary, so that
 Wolfram's number of a rule is the sum of rule[i] * 2**i. Lattices are circular.
 
-Rules and states are arrays of 0 and 1 at the boundary of this file. Inside,
-where the width is at most 32 and the radius at most 2, a rule and a state are
-one uint32 word each and a step is a few shifts.
+Functions take and return rules and states as arrays of 0 and 1. Internally, for
+width <= 32 and radius <= 2, a rule and a state are packed into one uint32 word
+each, and a step is a few shifts.
 """
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 from reasoning_depth import errors
 
 RADII = (1, 2, 3)
-# Fractions of the index range, in this order; 'train' owns what is left.
+# Each split owns this part of the index range.
 SPLITS = {'train': (0.0, 0.8), 'validation': (0.8, 0.9), 'test': (0.9, 1.0)}
 
 
@@ -164,8 +164,8 @@ def pack(bits: jax.Array, first: str) -> jax.Array:
 
 def unpack(words: jax.Array, count: int, first: str) -> jax.Array:
   """Inverse of `pack`: uint32 [...] to uint8 [..., count]."""
-  # Four bits at a time are spread over the four bytes of a word: a product
-  # copies them to where each stands in a byte of its own.
+  # Spreads four bits at a time over the four bytes of a word, by a product that
+  # puts a copy of each bit into its own byte.
   n = -(-count // 4)
   at = 4 * np.arange(n, dtype=np.uint32)
   if first == 'high':
@@ -202,8 +202,8 @@ def rule_to_number(rule: jax.Array) -> int:
 def mix(index: jax.Array, bits: int) -> jax.Array:
   """Bijective mix of `bits`-bit integers (bits is 8 or 32), uint32.
 
-  Neighbouring indices come out unrelated, so a range of indices is a random
-  looking set of rules. `unmix` is its inverse.
+  Neighbouring indices map to unrelated values, so a range of indices is a
+  pseudo-random set of rules. `unmix` is its inverse.
   """
   for multiplier in _MULTIPLIERS:
     index = _fold(index, bits) * np.uint32(multiplier)
@@ -224,7 +224,7 @@ _MULTIPLIERS = (0x85EBCA6B, 0xC2B2AE35)  # odd, those of MurmurHash3
 
 
 def _fold(value: jax.Array, bits: int) -> jax.Array:
-  """Adds the upper half to the lower half, modulo 2; its own inverse."""
+  """XORs the upper half into the lower half; its own inverse."""
   return value ^ (value >> (bits // 2))
 
 
@@ -248,7 +248,7 @@ def sample_rules(
     split: 'train', 'validation' or 'test'.
     closed: makes the splits closed under reflection and complement, so that a
       test rule has no mirror image in training. Classes of equivalent rules
-      are then drawn uniformly, and the draw is repeated until it succeeds.
+      are then drawn uniformly, by rejection sampling.
 
   Returns:
     uint8 [count, 2**(2r+1)].
@@ -289,7 +289,7 @@ def sample_rules(
 
 
 def split_of(rule: jax.Array, closed: bool = False) -> jax.Array:
-  """Which split owns a rule: int32 [...], an index into `SPLITS`.
+  """Split that a rule belongs to: int32 [...], an index into `SPLITS`.
 
   Args:
     rule: [..., 2**(2r+1)] tables.
@@ -321,7 +321,7 @@ def _images(rule: jax.Array) -> list[jax.Array]:
 
 
 def _representative(rule: jax.Array) -> jax.Array:
-  """The least of a rule's four images, compared from the first bit on."""
+  """Lexicographically smallest of a rule's four images."""
   best, *others = _images(rule)
   for other in others:
     differs = best != other

@@ -1,18 +1,18 @@
 """Stories and questions in the form of bAbI's QA1 to QA5 (1502.05698).
 
-People move between places, take, leave and hand over things; what is asked
-follows from one to three of the facts told. A story of `qa2`, as lines::
+People move between places, take, leave and hand over objects; an answer follows
+from one to three facts of the story. A story of `qa2`, as lines::
 
   1 Mary moved to the kitchen.
   2 Mary got the milk there.
   3 Where is the milk? <tab>kitchen<tab>2 1
 
-The actor of a fact is drawn uniformly, and so is what it does of the kinds that
-are possible; where everybody and everything stands at the start is not told.
-Facts come in pairs. What is asked about, the last thing done to it and how it
-is asked have the frequencies of the public text. A question is asked only if
-each supporting fact is needed for its answer: facts since the question before
-are drawn again, their number too, until there is such a question.
+The actor of a fact is drawn uniformly, and so is the action, of those that are
+possible; the story does not state where people and objects are at the start.
+Facts come in pairs. The subject of a question, the last action on it and the
+form of the question have the frequencies of the public text. A question is
+valid only if each supporting fact is needed for its answer: the facts since the
+previous question, and their number, are drawn again until there is one.
 """
 
 import dataclasses
@@ -46,19 +46,20 @@ VERBS = {
   'drop': ('dropped', 'left', 'discarded', 'put down'),
   'give': ('gave', 'handed', 'passed'),
 }
-# What sentences and questions say around all these.
+# The other words of sentences and questions.
 FRAMES = (
   'The is of the. there to', 'Where is the was before?', 'What is of the?',
   'What did give to?', 'Who gave the to? Who received the? Who did give?',
 )  # fmt: skip
 AXES = (('north', 'south'), ('east', 'west'))
-# How often ' there' follows.
+# Probability that ' there' follows.
 THERE_AFTER_GET = {'qa2': 1.0, 'qa3': 0.2, 'qa5': 1.0}
 THERE_AFTER_DROP = 0.2
-GIVE_WEIGHT = 4  # against 1 of the other kinds
-# Mean number of pairs of a trial, for stories about as long as the public ones.
+GIVE_WEIGHT = 4  # of drawing a give; the other actions have 1
+# Mean number of pairs of facts before a question, for stories about as long as
+# the public ones.
 PAIRS = {'qa2': 1.5, 'qa3': 6.1, 'qa5': 2.5}
-QUESTIONS = 5  # of a story, but for qa4
+QUESTIONS = 5  # in a story; one in qa4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Question:
   """A question with its answer.
 
   Attributes:
-    after: number of facts told before.
+    after: number of facts before it.
     text: the question.
     answer: one word.
     supports: indices of the facts that it follows from, in the order of the
@@ -81,7 +82,7 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-  """Facts in the order they are told, and questions in between."""
+  """Facts in order, and the questions among them."""
 
   facts: tuple[str, ...]
   questions: tuple[Question, ...]
@@ -92,7 +93,7 @@ def story(task: str, rng: np.random.Generator) -> Story:
 
   Args:
     task: 'qa1' to 'qa5'.
-    rng: where it is drawn from; the same state gives the same story.
+    rng: the same state gives the same story.
 
   Raises:
     ValueError: for an unknown task.
@@ -136,20 +137,20 @@ def _map(rng: np.random.Generator) -> Story:
   else:
     opposite = {a: b for pair in AXES for a, b in (pair, pair[::-1])}[side]
     text = f'What is the {other_place} {opposite} of?'
-  told = tuple(f'The {a} is {side} of the {b}.' for a, side, b in facts)
-  return Story(told, (Question(2, text, subject, (support,)),))
+  sentences = tuple(f'The {a} is {side} of the {b}.' for a, side, b in facts)
+  return Story(sentences, (Question(2, text, subject, (support,)),))
 
 
-# --- The others: people who act -----------------------------------------------
+# --- QA1, QA2, QA3, QA5: people who act ---------------------------------------
 
 
 class _World:
-  """Where everybody and everything is."""
+  """Where people and objects are."""
 
   def __init__(self, task: str, rng: np.random.Generator):
     self._task, self._rng = task, rng
     self._at = {p: _one(rng, PLACES) for p in PEOPLE[task]}
-    # An object is where it lies, or with whom.
+    # An object is at a place or held by a person.
     things = () if task == 'qa1' else OBJECTS
     self._where = {o: _one(rng, PLACES) for o in things}
 
@@ -160,7 +161,7 @@ class _World:
     self._at, self._where = map(dict, saved)
 
   def act(self) -> babi_questions.Fact:
-    """Someone does something."""
+    """Draws an action and applies it."""
     rng, actor = self._rng, _one(self._rng, PEOPLE[self._task])
     here = [o for o, where in self._where.items() if where == self._at[actor]]
     held = [o for o, where in self._where.items() if where == actor]
@@ -194,7 +195,7 @@ def _acts(task: str, rng: np.random.Generator) -> Story:
   world, facts, questions = _World(task, rng), [], []
   for _ in range(QUESTIONS):
     wish = babi_questions.WISHES[task](rng)
-    saved, told = world.saved(), len(facts)
+    saved, count = world.saved(), len(facts)
     while True:
       pairs = rng.geometric(1 / PAIRS[task]) if task in PAIRS else 1
       facts += [world.act() for _ in range(2 * pairs)]
@@ -202,7 +203,7 @@ def _acts(task: str, rng: np.random.Generator) -> Story:
       if found:
         break
       world.restore(saved)
-      del facts[told:]
+      del facts[count:]
     text, answer, supports = _one(rng, found)
     questions.append(Question(len(facts), text, answer, supports))
   return Story(tuple(f.text for f in facts), tuple(questions))
@@ -213,5 +214,5 @@ def _one(rng: np.random.Generator, values: Sequence):
 
 
 def _some(rng: np.random.Generator, values: Sequence, count: int) -> list:
-  """Different ones, in random order."""
+  """`count` of the values without replacement, in random order."""
   return [values[i] for i in rng.permutation(len(values))[:count]]

@@ -1,26 +1,25 @@
-"""What can be asked of the facts of a story, and what follows from them."""
+"""Valid questions about the facts of a story, with answers and supports."""
 
 import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-RECENT = 5  # facts among which the first support is
-# Share of questions about an object that is held; the others are about one that
-# was dropped.
+RECENT = 5  # the first support is among this many last facts
+# Probability that the object asked about was taken last; else it was dropped.
 HELD = {'qa2': 0.31, 'qa3': 0.21}
-MOST_RECENT_GIVE = 0.983
+MOST_RECENT_GIVE = 0.983  # probability that the latest give is asked about
 
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-  """What someone did.
+  """An action of a person.
 
   Attributes:
     kind: 'move', 'get', 'drop' or 'give'.
     actor: a person.
     what: the place gone to, or the object.
-    to: who is given it.
+    to: the person who receives it.
     text: the sentence.
   """
 
@@ -31,18 +30,18 @@ class Fact:
   text: str
 
 
-_Facts = Sequence[Fact | None]  # None: a fact that is left out
+_Facts = Sequence[Fact | None]  # None for a removed fact
 
 
 @dataclasses.dataclass(frozen=True)
 class _Query:
-  """What may be asked.
+  """A candidate question.
 
   Attributes:
     text: the question.
-    find: facts to the answer and its supports, or None.
-    thing: the object whose place is asked for; '' if none is.
-    before: the place that it is asked to have come to last; '' for none.
+    find: maps facts to the answer and its supports, or to None.
+    thing: the object whose place is asked for; '' for none.
+    before: the place named after "before" in the question; '' for none.
   """
 
   text: str
@@ -54,7 +53,7 @@ class _Query:
 def askable(
   task: str, facts: list[Fact], wish
 ) -> list[tuple[str, str, tuple[int, ...]]]:
-  """Text, answer and supports of the questions that there are."""
+  """Text, answer and supports of each valid question; `wish` is from WISHES."""
   recent = range(max(0, len(facts) - RECENT), len(facts))
   if task == 'qa1':
     actor = facts[recent[int(wish * len(recent))]].actor
@@ -82,13 +81,14 @@ def askable(
 def _follows(
   query: _Query, facts: list[Fact], without: int, answer: str
 ) -> bool:
-  """Whether the answer still follows where a fact is left out."""
+  """Whether the answer still follows with one fact removed."""
   rest = [*facts[:without], None, *facts[without + 1 :]]
   found = query.find(rest)
   if found and found[0] == answer:
     return True
-  # Places also follow from who met whom, and found what. Without a fact the
-  # others may disagree; whichever way they are read, the answer may not follow.
+  # Places can also be inferred from who met whom and who found what. Without
+  # one fact the others may contradict each other, so both directions of
+  # inference are tried; the answer must follow in neither.
   for backward in (False, True):
     *earlier, now = _trails(rest, backward).get(query.thing, ['?'])
     if not query.before and now == answer:
@@ -107,7 +107,7 @@ def _moves(facts: _Facts, actor: str, before: int) -> list[int]:
 
 
 def _last(facts: _Facts, before: int, **fields: str) -> int | None:
-  """The last thing done to an object that has these fields, if any."""
+  """Index of the last get, drop or give with these fields, if any."""
   for i in reversed(range(before)):
     f = facts[i]
     if (
@@ -134,7 +134,7 @@ def _place(thing: str, facts: _Facts):
 
 
 def _place_before(thing: str, place: str, facts: _Facts):
-  """Where an object that is in a place was before it was brought there."""
+  """Where an object was before it was brought to `place`, where it is now."""
   last = _last(facts, len(facts), what=thing)
   if last is None:
     return None
@@ -167,14 +167,15 @@ def _object_queries(task: str, facts: list[Fact], thing: str) -> list[_Query]:
 
 
 def _trails(facts: _Facts, backward: bool) -> dict[str, list[str]]:
-  """Places that each object has been in, as far as they can be known.
+  """Sequence of places of each object, as far as they can be inferred.
 
-  A stay of somebody in a place is a number. An unknown place is '?'.
+  Union-find over stays (a person's time in one place), numbered; an unknown
+  place is '?'.
 
   Args:
     facts: of the story.
-    backward: whether a place that comes out later is known of the stays that
-      were found to be in one place before.
+    backward: whether a place inferred later also applies to stays that were
+      joined earlier.
   """
   joined, named = [], []
 
@@ -189,7 +190,7 @@ def _trails(facts: _Facts, backward: bool) -> dict[str, list[str]]:
     return a
 
   def join(a, b):
-    """Whether two stays can be in one place."""
+    """Joins two stays; False if their places are known to differ."""
     a, b = first(a), first(b)
     if named[a] and named[b]:
       return named[a] == named[b]
@@ -209,7 +210,7 @@ def _trails(facts: _Facts, backward: bool) -> dict[str, list[str]]:
           trails[thing].append(at[f.actor])
       continue
     trail = trails[f.what]
-    if holder.get(f.what) != f.actor:  # it has been where the actor is
+    if holder.get(f.what) != f.actor:  # so it was where the actor is
       if f.what in holder or not join(trail[-1], at[f.actor]):
         trail.append(at[f.actor])
     if f.kind == 'give':
@@ -223,8 +224,8 @@ def _trails(facts: _Facts, backward: bool) -> dict[str, list[str]]:
   }
 
 
-# What is asked of a give: which of its fields are told, which is the answer.
-_GIVES = {
+# Questions about a give: text, the fields it names, the field it asks for.
+_GIVE_QUESTIONS = {
   'object': ('What did {actor} give to {to}?', ('actor', 'to'), 'what'),
   'giver': ('Who gave the {what}?', ('what',), 'actor'),
   'giver to': ('Who gave the {what} to {to}?', ('what', 'to'), 'actor'),
@@ -239,10 +240,10 @@ def _give_queries(
   facts: list[Fact], recent: range, name: str, newest: bool
 ) -> list[_Query]:
   gives = [i for i in recent if facts[i].kind == 'give']
-  text, told, asked = _GIVES[name]
+  text, given, asked = _GIVE_QUESTIONS[name]
   queries = []
   for i in gives[-1:] if newest else gives[:-1]:
-    fields = {field: getattr(facts[i], field) for field in told}
+    fields = {field: getattr(facts[i], field) for field in given}
     find = functools.partial(_give, fields, asked)
     if find(facts)[1] == (i,):
       queries.append(_Query(text.format(**fields), find))
@@ -255,15 +256,16 @@ def _give(fields: dict[str, str], asked: str, facts: _Facts):
 
 
 # 'What did … give to …?' is asked twice as often as each of the others.
-_ASKED = ['object', *_GIVES]
-# Drawn before the facts that a question is about: its place among the last
-# five (qa1), the kind of its first support (qa2, qa3), or what is asked of a
-# give and whether of the most recent one (qa5).
+_GIVE_NAMES = ['object', *_GIVE_QUESTIONS]
+# Properties of a question, drawn before its facts: which of the last five facts
+# it is about (qa1), the kind of its first support (qa2, qa3), or the question
+# about a give and whether it is about the latest one (qa5).
 WISHES = {
   'qa1': lambda rng: rng.random(),
   'qa2': lambda rng: 'get' if rng.random() < HELD['qa2'] else 'drop',
   'qa3': lambda rng: 'get' if rng.random() < HELD['qa3'] else 'drop',
   'qa5': lambda rng: (
-    _ASKED[rng.integers(len(_ASKED))], bool(rng.random() < MOST_RECENT_GIVE)
+    _GIVE_NAMES[rng.integers(len(_GIVE_NAMES))],
+    bool(rng.random() < MOST_RECENT_GIVE),
   ),
 }  # fmt: skip

@@ -1,12 +1,12 @@
 """BABILong: the facts of a story, in order, anywhere in long text (2406.10149).
 
-The context is background of whole sentences with the facts in gaps between
-them; PAD in front fills it up. The question and its answer end the sequence::
+The context is background text in whole sentences, with the facts at random gaps
+between sentences and PAD in front. The question and its answer come last::
 
   PAD … background fact background … fact … background question GEN answer
 
-Everything follows from (seed, step, index, split); nothing is downloaded. A
-sequence that fits is an array, any other comes in segments.
+A sample is a function of (seed, step, index, split); nothing is downloaded.
+Sequences that do not fit in memory are made in segments by `stream`.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ from reasoning_depth import errors, settings
 from reasoning_depth.tasks import babi, background, base, vocabulary
 
 MAX_LENGTH = 2**30
-# Stories that are drawn until one fits into the length.
+# Stories drawn at most, until one fits into the length.
 _TRIALS, _MORE_TRIALS = 50, 10_000
-_KEPT = 2**20  # tokens of background that are kept rather than made twice
+_KEPT = 2**20  # background up to this many tokens is kept, not made twice
 _STORY, _PLACES, _BACKGROUND = range(3)  # streams of random numbers
 
 
@@ -40,8 +40,8 @@ class BABILong(base.Task):
   )
   background: str = settings.field(
     '',
-    'text files of real books with commas between; their sentences that name '
-    'a person, place or object of a story are left out; empty: invented text',
+    'comma-separated text files of real books; sentences that name a person, '
+    'place or object of a story are dropped; empty: invented text',
   )
   tokenizer: str = settings.field(
     '', 'JSON file of the library `tokenizers`; empty: whole words'
@@ -56,7 +56,7 @@ class BABILong(base.Task):
     super().__post_init__()
     self._story(_generator(0, 0, 0, 0, _STORY), _TRIALS)
     if self.background:
-      self._sentences_of_books  # noqa: B018, read early so that it may raise
+      self._sentences_of_books  # noqa: B018, read here to raise early
 
   @property
   def vocab_size(self) -> int:
@@ -65,7 +65,7 @@ class BABILong(base.Task):
 
   @property
   def pad(self) -> int:
-    """The token in front of a context that is short of its length."""
+    """The token that pads a short context in front."""
     return self._vocabulary.size
 
   @property
@@ -110,7 +110,7 @@ class BABILong(base.Task):
   ) -> base.Batch:
     """A batch of NumPy arrays, made on the host; see `base.Task`.
 
-    Splits are apart by their random numbers. The group is the length.
+    Splits differ in their random numbers only. The group is the length.
     """
     rows = [
       next(self.stream(seed, step, index, split, self.length))
@@ -128,13 +128,13 @@ class BABILong(base.Task):
 
     Args:
       seed: of the run.
-      step: the number of the batch.
-      index: of the sample in it.
-      split: as of `host_sample`.
-      segment: tokens in each part, a divisor of the length.
+      step: index of the batch.
+      index: of the sample in the batch.
+      split: one of `base.SPLITS`.
+      segment: tokens in a segment, a divisor of the length.
 
     Yields:
-      parts [1, segment] of sample `index` of the batch, from first to last.
+      batches [1, segment], the segments of the sample in order.
     """
     base.check_split(split)
     if segment < 1 or self.length % segment:
@@ -153,10 +153,10 @@ class BABILong(base.Task):
     yield self._part([*waiting, self.pad], at, answered)
 
   def _part(self, tokens: list[int], at: int, answered: int) -> base.Batch:
-    """Tokens from position `at` on, and the one after them, as a batch."""
+    """A batch of tokens from position `at` on, the last one a target only."""
     tokens = np.array([tokens], np.int32)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    # How many tokens are left after the one that is predicted.
+    # Tokens of the sequence after each target.
     left = self.length - 1 - (at + 1 + np.arange(inputs.shape[1]))
     weights = (0 <= left) & (left < answered)
     return base.Batch(
@@ -169,7 +169,7 @@ class BABILong(base.Task):
   def _story(
     self, rng: np.random.Generator, trials: int
   ) -> tuple[list[list[int]], list[int], int]:
-    """Tokens of facts, of question, GEN and answer, and of the answer alone."""
+    """Tokens of the facts; of question, GEN, answer; length of the answer."""
     shortest = MAX_LENGTH
     for _ in range(trials):
       story = babi.story(self.question, rng)
@@ -193,7 +193,7 @@ class BABILong(base.Task):
   def _pieces(
     self, facts: list[list[int]], ending: list[int], generator
   ) -> Iterator[Sequence[int]]:
-    """All tokens of a sequence, a sentence at a time."""
+    """All tokens of a sequence, one sentence at a time."""
     room = self.length - sum(map(len, facts)) - len(ending)
 
     def make():
@@ -204,20 +204,20 @@ class BABILong(base.Task):
     for sentence in kept or make():
       count, used = count + 1, used + len(sentence)
     gaps = generator(_PLACES).integers(count + 1, size=len(facts))
-    told = iter(zip(sorted(gaps.tolist()), facts, strict=True))
-    gap, fact = next(told)
+    placed = iter(zip(sorted(gaps.tolist()), facts, strict=True))
+    gap, fact = next(placed)
     yield [self.pad] * (room - used)
     for i, sentence in enumerate(itertools.chain(kept or make(), [[]])):
       while gap == i:
         yield fact
-        gap, fact = next(told, (-1, []))
+        gap, fact = next(placed, (-1, []))
       yield sentence
     yield ending
 
   def _background(
     self, rng: np.random.Generator, room: int
   ) -> Iterator[Sequence[int]]:
-    """Sentences until the next one does not fit."""
+    """Background sentences, up to the first that does not fit `room`."""
     if self.background:
       books = self._sentences_of_books
       first = int(rng.integers(len(books)))

@@ -1,4 +1,4 @@
-"""Long text to hide the facts of a story in: made up, or of real books."""
+"""Long text to hide the facts of a story in: invented, or from real books."""
 
 import pathlib
 import re
@@ -9,7 +9,7 @@ import numpy as np
 from reasoning_depth import errors
 from reasoning_depth.tasks import babi
 
-# No word of these is a person, a place or an object of a story.
+# None of these words is a person, a place or an object of a story.
 WORDS = {
   'who': (
     'merchant', 'captain', 'widow', 'lawyer', 'shepherd', 'painter', 'doctor',
@@ -64,7 +64,7 @@ _NAMES = {name.lower() for name in babi.ENTITIES}
 
 
 def invented_words() -> set[str]:
-  """Every word that invented sentences can have."""
+  """All words of invented sentences."""
   filled = {
     word for words in WORDS.values() for w in words for word in w.split()
   }
@@ -72,7 +72,7 @@ def invented_words() -> set[str]:
 
 
 def invented(rng: np.random.Generator) -> Iterator[str]:
-  """Sentences that mean little, without an end."""
+  """An endless stream of random sentences from `FORMS`."""
   most = max(map(len, FORMS))
   while True:
     draws = rng.integers(2**31, size=(_DRAWN_AT_ONCE, 1 + most)).tolist()
@@ -85,10 +85,10 @@ def invented(rng: np.random.Generator) -> Iterator[str]:
 
 
 def of_books(paths: str) -> list[str]:
-  """Sentences of text files that name nobody and nothing of a story.
+  """Sentences of text files, without those that name an entity of a story.
 
   Args:
-    paths: files of UTF-8 text, with commas between.
+    paths: comma-separated files of UTF-8 text.
 
   Raises:
     UsageError: for a file that cannot be read, or if no sentence is left.
@@ -116,5 +116,5 @@ def of_books(paths: str) -> list[str]:
 
 
 def shown(paths: str) -> str:
-  """Files as one line of an error."""
+  """Paths, printable in an error message."""
   return paths if paths.isprintable() else ascii(paths)

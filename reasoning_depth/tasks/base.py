@@ -1,9 +1,9 @@
-"""What a task is: a key goes in, a batch with its answers comes out.
+"""Base class of tasks: maps a PRNG key to a batch with its answers.
 
 A new task is a frozen dataclass that derives from `Task`, in a file of its own,
 and one line in `tasks.TASKS`. It must have `vocab_size`, `length`, `causal` and
-`sample` (or `host_sample`, with `on_host = True`); every other method has a
-default here, and whatever asks for it works without.
+`sample` (or `host_sample`, with `on_host = True`); all other methods are
+optional and have a default here.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ import numpy as np
 from reasoning_depth import errors, settings
 
 SPLITS = ('train', 'validation', 'test')
-BLOCK = 256  # held-out samples drawn from one key
-_MOST_SETS = 8  # groups that an analysis tells apart
+BLOCK = 256  # held-out samples drawn from each key
+_MOST_SETS = 8  # an analysis shows at most this many groups apart
 
 
 @flax.struct.dataclass
@@ -30,7 +30,7 @@ class Batch:
     inputs: int32 [B, L] tokens the model reads.
     targets: int32 [B, L], aligned with the logits that predict them.
     weights: float32 [B, L], 1 on answer tokens and 0 elsewhere.
-    group: int32 [B], what accuracy is split by, such as the look-ahead k.
+    group: int32 [B]; accuracy is reported per group, such as look-ahead k.
   """
 
   inputs: jax.Array
@@ -41,14 +41,14 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-  """Frozen samples on the host, and what is known of them without a model.
+  """Frozen samples on the host, with scores of ceiling and baselines.
 
   Attributes:
     batch: arrays [N, ...].
-    observed: [N, T, W] observed states, of tasks that have states; else None.
-    known: named per-sample scores [N] of ceiling and baselines.
-    group_name: what the batch's groups count, or what they are.
-    labels: names of the groups from 0 on, where they have names.
+    observed: [N, T, W] observed states, for tasks with states; else None.
+    known: per-sample scores [N] of ceiling and baselines, by name.
+    group_name: meaning of the batch's group numbers.
+    labels: names of groups 0, 1, …, if they have names.
   """
 
   batch: Batch
@@ -60,7 +60,7 @@ class HeldOut:
   def by_group(
     self, row: Callable[[np.ndarray], dict[str, Any]]
   ) -> dict[str, Any]:
-    """What `row` says of chosen samples, bool [N]: all, and each group's."""
+    """`row` of a sample mask, bool [N], for all samples and for each group."""
     group = self.batch.group
     return {
       'overall': row(np.ones(len(group), bool)),
@@ -77,15 +77,15 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class Milestones:
-  """Held-out samples with the tokens on the way to their answers.
+  """Held-out samples with the intermediate results of their answers.
 
   Attributes:
     batch: arrays [N, ...].
-    labels: of the K tokens, in the order of steps.
-    tokens: int32 [K, N, L], which to look for at each position.
-    where: bool [K, N, L], at which positions.
+    labels: names of the K intermediate results, in order.
+    tokens: int32 [K, N, L], the token of each at each position.
+    where: bool [K, N, L], the positions to look at.
     names: of the L positions.
-    sets: by name, bool [N].
+    sets: masks of samples to show apart, bool [N] by name.
   """
 
   batch: Batch
@@ -98,11 +98,11 @@ class Milestones:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-  """Samples in pairs for patching, alike in form and with other answers.
+  """Pairs of samples for activation patching: same form, different answers.
 
   Attributes:
     clean: arrays [N, ...].
-    corrupt: the same, with its answer at the same positions.
+    corrupt: the same shapes, with answers at the same positions.
   """
 
   clean: Batch
@@ -110,33 +110,33 @@ class Pairs:
 
   @property
   def differ(self) -> np.ndarray:
-    """Bool [N, L], where both are asked and their answers differ."""
+    """Bool [N, L], answer positions at which the two answers differ."""
     asked = (self.clean.weights > 0) & (self.corrupt.weights > 0)
     return asked & (self.clean.targets != self.corrupt.targets)
 
 
 class Task(settings.Settings):
-  """Makes batches from keys; `sample` can be jitted.
+  """Makes batches from PRNG keys; `sample` can be jitted.
 
-  A task has these three, as fields or properties:
+  Required fields or properties:
 
     vocab_size: number of token ids.
     length: tokens in a sequence, L.
-    causal: whether the answer is predicted left to right (True) or asked for
-      by mask tokens all at once (False).
+    causal: whether the answer is predicted left to right (True) or all at once
+      at mask tokens (False).
 
-  What it may have, with these defaults:
+  Optional ones, with the defaults below:
 
     row_tokens: tokens in a row, a state with its separator; segments are whole
       rows.
-    lattice: whether its rows are states of a circular lattice, so that
-      positions can go by row and column.
-    look_ahead: the steps ahead that are asked for, where the group is that.
-    group_name: what the groups of a batch count.
-    group_labels: names of the groups from 0 on, where they have names.
-    generates: whether the answer is generated token by token, to its end.
+    lattice: whether rows are states of a circular lattice, so that positions
+      can be given by row and column.
+    look_ahead: the values of k, if the group of a sample is its look-ahead k.
+    group_name: meaning of the group numbers.
+    group_labels: names of groups 0, 1, …, if they have names.
+    generates: whether the answer is generated token by token, up to EOS.
     on_host: whether batches are made on the host, by `host_sample`.
-    streams: whether samples can be made piece by piece, by `stream`.
+    streams: whether samples can be made in segments, by `stream`.
   """
 
   row_tokens = 1
@@ -150,7 +150,7 @@ class Task(settings.Settings):
 
   @property
   def held_out_length(self) -> int:
-    """Tokens in a sequence of the splits that are not trained on."""
+    """Tokens in a validation or test sequence."""
     return self.length
 
   def sample(
@@ -167,25 +167,25 @@ class Task(settings.Settings):
     split: str = 'train',
     first: int = 0,
   ) -> Batch:
-    """In the place of `sample` for tasks made on the host, such as text.
+    """Replaces `sample` for tasks whose data is made on the host, such as text.
 
     Args:
       seed: of the run.
-      step: the number of the batch.
+      step: index of the batch.
       batch_size: samples to make.
       split: one of `SPLITS`.
-      first: of them, counted in the batch; each depends on its own number
-        alone, so that a host makes those that it needs.
+      first: index in the batch of the first sample; a sample depends on its
+        own index alone, so that each host can make its shard.
 
     Returns:
-      NumPy arrays that follow from the arguments alone.
+      NumPy arrays, a function of the arguments alone.
     """
     raise NotImplementedError
 
   def stream(
     self, seed: int, step: int, index: int, split: str, segment: int
   ) -> Iterator[Batch]:
-    """One sample in pieces [1, segment]; see `babilong`."""
+    """One sample in segments [1, segment]; see `babilong`."""
     raise NotImplementedError
 
   def draw_held_out(
@@ -194,13 +194,13 @@ class Task(settings.Settings):
     """Draws frozen samples; the same key gives the same ones.
 
     Args:
-      key: of the samples.
+      key: PRNG key.
       split: one of `SPLITS`.
-      num_samples: N; fewer are the first of more.
-      known: how the answers will be scored, 'generation' or 'teacher forcing',
-        to have the best possible scores with them; '' for the samples alone.
+      num_samples: N; a smaller N gives the first samples of a larger one.
+      known: how answers will be scored, 'generation' or 'teacher forcing', to
+        add the scores of ceiling and baselines; '' for the samples alone.
     """
-    del known  # nothing is known without a model
+    del known  # no ceiling or baselines by default
     if self.on_host:
       batch = self.host_sample(host_seed(key), 0, num_samples, split)
     else:
@@ -212,7 +212,7 @@ class Task(settings.Settings):
     return tuple(map(str, range(self.held_out_length)))
 
   def milestones(self, key: jax.Array, num_samples: int) -> Milestones:
-    """Tokens on the way to the answers of test samples; here the answer."""
+    """Test samples with intermediate results; here the answer alone."""
     batch = self.draw_held_out(key, 'test', num_samples).batch
     return Milestones(
       batch=batch,
@@ -224,7 +224,7 @@ class Task(settings.Settings):
     )
 
   def sets(self, batch: Batch) -> dict[str, np.ndarray]:
-    """Samples that an analysis shows apart, bool [N] by name: the groups."""
+    """Sample masks [N], by name, that an analysis shows apart: the groups."""
     groups = np.unique(batch.group).tolist()
     if not 1 < len(groups) <= _MOST_SETS:
       return {'all': np.ones(len(batch.group), bool)}
@@ -234,9 +234,9 @@ class Task(settings.Settings):
     }
 
   def pairs(self, key: jax.Array, num_samples: int) -> dict[str, Pairs]:
-    """Pairs of test samples, by what is other in the corrupt one.
+    """Pairs of test samples, by what the corrupt one changes.
 
-    Here each sample with the next of its group, where their answers differ.
+    By default each sample with the next of its group, if their answers differ.
     """
     batch = self.draw_held_out(key, 'test', num_samples).batch
     order = np.argsort(batch.group, kind='stable')
@@ -251,31 +251,33 @@ class Task(settings.Settings):
     }
 
   def read_generated(self, tokens: jax.Array) -> jax.Array:
-    """Generated sequences [B, n] as predictions [B, L], where targets are.
+    """Generated sequences [B, n] as predictions [B, L], aligned with targets.
 
-    More than L + 1 tokens are generated where the answer may come later.
+    n is above L + 1 if the answer may come later than in the targets.
     """
     return tokens[:, 1 : self.length + 1]
 
   def check_prompts(self) -> None:
-    """Raises `UsageError` unless there are prompts to be completed (GRPO)."""
+    """Raises `UsageError` unless the task has prompts to complete (GRPO)."""
     raise errors.UsageError(
       'needs a task with prompts to complete, as task.name=orbits has'
     )
 
   def check_rollout(self, steps: int) -> None:
-    """Raises `UsageError` unless answers can be fed back for so many steps."""
+    """Raises `UsageError` unless answers can be fed back for `steps` steps."""
     raise errors.UsageError(
       f'eval.rollout={steps}: its answers cannot be fed back'
     )
 
 
 def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:
-  """Samples in blocks of one key each, so that more begin with the same.
+  """Draws samples in chunks of `BLOCK`, each with its own key.
+
+  So a smaller N gives the first samples of a larger one.
 
   Args:
-    sample: (key, number, split) to arrays of any structure.
-    key: of all samples.
+    sample: maps (key, count, split) to a pytree of arrays [count, ...].
+    key: PRNG key.
     split: one of `SPLITS`.
     num_samples: N.
 
@@ -295,16 +297,16 @@ def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:
 
 
 def host_seed(key: jax.Array) -> int:
-  """The seed that held-out samples of a host's task are made from."""
+  """Seed of held-out samples for `host_sample`."""
   return int(jax.random.bits(key))
 
 
 def take(batch: Batch, index: np.ndarray) -> Batch:
-  """Chosen samples of a batch on the host."""
+  """Samples of a batch on the host, by index or mask."""
   return jax.tree.map(lambda x: x[index], batch)
 
 
 def check_split(split: str) -> None:
-  """Raises ValueError for a split that there is not."""
+  """Raises ValueError for an unknown split."""
   if split not in SPLITS:
     raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')

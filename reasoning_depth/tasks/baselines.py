@@ -1,4 +1,4 @@
-"""Predictions without learning, so that no trivial score passes for it."""
+"""Predictors without learning, as baselines of the scores."""
 
 import numpy as np
 

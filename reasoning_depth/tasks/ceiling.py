@@ -1,16 +1,16 @@
-"""The best score that any predictor can reach on given orbits.
+"""Ceiling: the best expected score of any predictor on given orbits.
 
-Some states of an orbit are seen, and the state k steps after the last one is
-asked. The transitions seen reveal the table entries that they read; the other
-entries are open, and with rules drawn uniformly every way to fill them is
-equally likely. That the rule comes from one split does not help: a split is a
-scattered set of rules that a predictor cannot tell from all rules.
+The predictor sees the first states of an orbit and predicts the state k steps
+after the last one. The observed transitions determine the table entries that
+they read; the other entries are open, and since rules are drawn uniformly all
+values of the open entries are equally likely. Knowing the split does not help:
+it is a pseudo-random set of rules.
 
 An open entry matters only once the roll-out reads it. So the roll-out from the
-last state seen branches there, once for each value of each open entry that a
-state reads, and a case (a partly filled table and the state that it led to)
-has a weight that halves with each entry filled. The number of cases differs
-from sample to sample and grows as they step, which suits NumPy on the host.
+last observed state branches over the values of each open entry that it reads.
+A case (a partly filled table and the state reached) has a weight that halves
+with each entry filled. The number of cases differs between samples and grows
+with the steps, so this is NumPy on the host.
 """
 
 import flax.struct
@@ -18,10 +18,10 @@ import numpy as np
 
 from reasoning_depth.tasks import automata
 
-# Names of what is known of each sample, in evaluations and reports.
+# Names of the per-sample scores, in evaluations and reports.
 NAMES = ('ceiling_exact_match', 'ceiling_bit_accuracy', 'ceiling_is_exact')
-_OPEN = 2  # the value of an entry not known; 0 and 1 are known
-_ROWS = 2**17  # cases held at once, at most; about a kilobyte each at r = 3
+_OPEN = 2  # marks a table entry whose value, 0 or 1, is not known
+_MOST_CASES = 2**17  # held at once; about a kilobyte each at r = 3
 
 
 @flax.struct.dataclass
@@ -29,13 +29,13 @@ class Ceiling:
   """Best expected scores, each float32 [B] in 0 to 1.
 
   Attributes:
-    exact_match: probability of the most likely answer. Cells that are each
-      predicted by their own majority may spell an answer less likely.
-    bit_accuracy: share of right cells when all are predicted at once, from
-      what was observed (masked layout).
+    exact_match: probability of the most likely answer. Predicting the most
+      likely value of each cell by itself may give a less likely answer.
+    bit_accuracy: expected share of right cells when all are predicted at once
+      from the observed states (masked layout).
     prefix_bit_accuracy: the same when each cell is predicted from the true
       cells left of it as well (causal layout, teacher forcing).
-    exact: bool [B]; where False, the predictor was told some open entries.
+    exact: bool [B]; where False, some open entries were given to the predictor.
   """
 
   exact_match: np.ndarray
@@ -44,7 +44,7 @@ class Ceiling:
   exact: np.ndarray
 
   def named(self, causal: bool) -> dict[str, np.ndarray]:
-    """By `NAMES`, for a layout that is causal or not."""
+    """Scores by `NAMES`, for the causal or the masked layout."""
     bits = self.prefix_bit_accuracy if causal else self.bit_accuracy
     values = self.exact_match, bits, self.exact
     return dict(zip(NAMES, values, strict=True))
@@ -52,11 +52,11 @@ class Ceiling:
 
 @flax.struct.dataclass
 class _Cases:
-  """What may be true of a few samples; the cases of one sample are adjacent.
+  """Possible rules and states of samples; cases of a sample are adjacent.
 
   Attributes:
     owner: intp [N], the sample of each case, ascending.
-    table: uint8 [N, 2**(2r+1)], 0, 1 or open.
+    table: uint8 [N, 2**(2r+1)], 0, 1 or _OPEN.
     state: uint8 [N, W].
     weight: float64 [N], probability that the open entries filled so far are
       as in the table: a power of two, so that sums are exact.
@@ -67,9 +67,9 @@ class _Cases:
   state: np.ndarray
   weight: np.ndarray
 
-  def __getitem__(self, rows: np.ndarray) -> '_Cases':
+  def __getitem__(self, at: np.ndarray) -> '_Cases':
     return _Cases(
-      self.owner[rows], self.table[rows], self.state[rows], self.weight[rows]
+      self.owner[at], self.table[at], self.state[at], self.weight[at]
     )
 
 
@@ -81,22 +81,22 @@ def ceiling(
   radius: int,
   max_cases: int = 1024,
 ) -> Ceiling:
-  """Computes what can be known of states[:, -1] rolled on by `look_ahead`.
+  """Ceiling of predicting the state `look_ahead` steps after states[:, -1].
 
   Args:
     rule: [B, 2**(2r+1)], the true rules. They are used only for samples with
-      more than `max_cases` cases: there the predictor is told as many open
-      entries as it takes to stay within. What it is told does not depend on
-      what it could not know, so the ceilings of such samples are too high on
-      average over rules, though a single one may be too low.
-    states: [B, T, W], the states observed, T >= 1, and nothing more.
+      more than `max_cases` cases: there the predictor is given the true values
+      of enough open entries to stay below. Which entries does not depend on
+      their values, so the ceilings of such samples are too high on average over
+      rules, though a single one may be too low.
+    states: [B, T, W], the observed states alone, T >= 1.
     look_ahead: int [B], k >= 1 of each sample.
     radius: r, 1 to 3.
     max_cases: bound on time and memory, per sample.
 
   Raises:
     ValueError: for an impossible lattice, shapes that do not match, a
-      look-ahead or `max_cases` below 1, or states that the rule does not make.
+      look-ahead or `max_cases` below 1, or states that do not follow the rule.
   """
   rule = np.asarray(rule, np.uint8)
   states = np.asarray(states, np.uint8)
@@ -105,15 +105,15 @@ def ceiling(
   B = len(rule)
   scores = np.zeros((B, 3), np.float32)
   exact = np.ones(B, bool)
-  chunk = max(1, _ROWS // max_cases)
+  chunk = max(1, _MOST_CASES // max_cases)
   for first in range(0, B, chunk):
     at = slice(first, first + chunk)
     k, truth = look_ahead[at], rule[at]
     cases = _observe(states[at], radius)
     for step in range(k.max()):
       live = step < k
-      cases, told = _step(cases, live, truth, radius, max_cases)
-      exact[at] &= ~told
+      cases, revealed = _step(cases, live, truth, radius, max_cases)
+      exact[at] &= ~revealed
     scores[at] = _score(cases)
   return Ceiling(*scores.T, exact)
 
@@ -126,26 +126,25 @@ def rule_ceiling(
   answer: np.ndarray | None = None,
   max_cases: int = 1024,
 ) -> Ceiling:
-  """What can be known of the whole rule, all entries asked at once.
+  """Ceiling of predicting the whole rule, all entries at once.
 
-  Entries that no transition has revealed are 0 or 1 with even chances. Where
-  the state k steps ahead is shown as well, only fillings that lead to it are
-  left: these fillings are equally likely, so the best guess is right once in
-  as many as there are.
+  Open entries are 0 or 1 with probability 1/2. If the state k steps ahead is
+  given as well, only the tables that lead to it remain: they are equally
+  likely, so the best exact match is one over their number.
 
   Args:
     rule: [B, 2**(2r+1)], the true rules; see `ceiling`.
-    states: [B, T, W], the states observed.
+    states: [B, T, W], the observed states.
     radius: r, 1 to 3.
     look_ahead: int [B], k of each sample.
-    answer: [B, W], the state k steps ahead where it is shown; None where not.
+    answer: [B, W], the state k steps ahead; None if it is not given.
     max_cases: bound on time and memory, per sample; see `ceiling`.
   """
   rule, states = np.asarray(rule, np.uint8), np.asarray(states, np.uint8)
   look_ahead = np.asarray(look_ahead)
   _check(rule, states, look_ahead, radius, max_cases)
   scores, exact = np.zeros((len(rule), 2)), np.ones(len(rule), bool)
-  chunk = max(1, _ROWS // max_cases)
+  chunk = max(1, _MOST_CASES // max_cases)
   for first in range(0, len(rule), chunk):
     at = slice(first, first + chunk)
     cases = _observe(states[at], radius)
@@ -153,10 +152,10 @@ def rule_ceiling(
     if answer is not None:
       for step in range(look_ahead[at].max()):
         live = step < look_ahead[at]
-        cases, told = _step(cases, live, rule[at], radius, max_cases)
-        exact[at] &= ~told
-      shown = np.asarray(answer[at], np.uint8)[cases.owner]
-      cases = cases[(cases.state == shown).all(-1)]
+        cases, revealed = _step(cases, live, rule[at], radius, max_cases)
+        exact[at] &= ~revealed
+      given = np.asarray(answer[at], np.uint8)[cases.owner]
+      cases = cases[(cases.state == given).all(-1)]
     scores[at] = _score_rules(cases, hidden)
   return Ceiling(
     scores[:, 0].astype(np.float32), scores[:, 1].astype(np.float32),
@@ -168,8 +167,8 @@ def _score_rules(cases: _Cases, hidden: np.ndarray) -> np.ndarray:
   """Exact match and bit accuracy [B, 2] of the best guess of the rule.
 
   Args:
-    cases: what may be true; at least one a sample.
-    hidden: [B], entries that were not observed.
+    cases: at least one for each sample.
+    hidden: [B], number of entries that were not observed.
   """
   B, owner = len(hidden), cases.owner
   total = np.bincount(owner, cases.weight, B)
@@ -203,7 +202,7 @@ def _check(rule, states, look_ahead, radius, max_cases):
 
 
 def _neighbourhoods(states: np.ndarray, radius: int) -> np.ndarray:
-  """`automata.neighbourhoods` without a compilation for each new shape."""
+  """`automata.neighbourhoods` in NumPy: no compilation for each new shape."""
   index = np.zeros(states.shape, np.uint8)  # below 128
   for offset in range(-radius, radius + 1):
     index = 2 * index + np.roll(states, -offset, axis=-1)
@@ -215,7 +214,7 @@ def _take(table: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _observe(states: np.ndarray, radius: int) -> _Cases:
-  """One case a sample: the entries seen, and the last state."""
+  """One case per sample: the observed table entries and the last state."""
   B = len(states)
   table = np.full((B, automata.table_size(radius)), _OPEN, np.uint8)
   index = _neighbourhoods(states[:, :-1], radius).reshape(B, -1)
@@ -233,24 +232,24 @@ def _step(
   """Steps the cases of the samples that are `live` (bool [B]).
 
   Returns:
-    The new cases, and bool [B], the samples that were told an entry.
+    The new cases, and bool [B], the samples with an entry revealed.
   """
-  told = np.zeros(len(live), bool)
+  revealed = np.zeros(len(live), bool)
   while True:
     fresh = _fresh(cases, radius) & live[cases.owner, None]
     count = fresh.sum(-1)
     total = np.bincount(cases.owner, 2.0**count)
     if np.all(total <= max_cases):
       break
-    told |= total > max_cases
-    # An entry told halves the cases that would split on it. There are always
-    # that many to tell, as the cases so far were few enough.
+    revealed |= total > max_cases
+    # Each entry revealed halves the branches of the cases that read it. There
+    # are enough such entries, as the cases before branching were few enough.
     number = np.ceil(np.log2(np.maximum(total / max_cases, 1)))
-    cases = _tell(cases, fresh, number, truth)
+    cases = _reveal(cases, fresh, number, truth)
   cases = _branch(cases, fresh, count)
   new = _take(cases.table, _neighbourhoods(cases.state, radius))
   new = np.where(live[cases.owner, None], new, cases.state)
-  return cases.replace(state=new), told
+  return cases.replace(state=new), revealed
 
 
 def _fresh(cases: _Cases, radius: int) -> np.ndarray:
@@ -261,62 +260,63 @@ def _fresh(cases: _Cases, radius: int) -> np.ndarray:
   return read & (cases.table == _OPEN)
 
 
-def _tell(
+def _reveal(
   cases: _Cases, fresh: np.ndarray, number: np.ndarray, truth: np.ndarray
 ) -> _Cases:
-  """Tells the true values of the entries that most cases would split on.
+  """Reveals the true values of the open entries that most cases read.
 
   Args:
     cases: N cases of B samples.
-    fresh: bool [N, E], the entries that each case would split on.
-    number: [B], how many entries each sample is told.
+    fresh: bool [N, E], the open entries that each case reads.
+    number: [B], entries to reveal for each sample.
     truth: [B, E], the true rules.
 
   Returns:
-    The cases that agree with what was told; the true one is among them.
+    The cases that agree with the revealed entries; the true one is among them.
   """
   first = np.searchsorted(cases.owner, np.arange(len(truth)))
   votes = np.stack([part.sum(0) for part in np.split(fresh, first[1:])])
   place = np.argsort(np.argsort(-votes, kind='stable'), kind='stable')
-  told = np.where(place < number[:, None], truth, _OPEN)
-  told = told[cases.owner]
-  filled = (told != _OPEN) & (cases.table == _OPEN)
-  clash = (told != _OPEN) & (cases.table != _OPEN) & (told != cases.table)
-  table = np.where(filled, told, cases.table)
+  value = np.where(place < number[:, None], truth, _OPEN)
+  value = value[cases.owner]
+  filled = (value != _OPEN) & (cases.table == _OPEN)
+  clash = (value != _OPEN) & (cases.table != _OPEN) & (value != cases.table)
+  table = np.where(filled, value, cases.table)
   weight = cases.weight / 2 ** filled.sum(-1)
   return cases.replace(table=table, weight=weight)[~clash.any(-1)]
 
 
 def _branch(cases: _Cases, fresh: np.ndarray, count: np.ndarray) -> _Cases:
-  """Splits each case into all fillings of its `fresh` entries (bool [N, E])."""
-  splits = 2**count
-  rows = np.repeat(np.arange(len(count)), splits)
-  filling = np.arange(len(rows)) - np.repeat(splits.cumsum() - splits, splits)
+  """Branches each case over all values of its `fresh` entries, bool [N, E]."""
+  branches = 2**count
+  parent = np.repeat(np.arange(len(count)), branches)
+  first = np.repeat(branches.cumsum() - branches, branches)
+  filling = np.arange(len(parent)) - first
   rank = fresh.cumsum(-1, dtype=np.uint8) - 1
-  case, entry = np.nonzero(fresh[rows])
-  bit = (filling[case] >> rank[rows[case], entry]) & 1
-  cases = cases[rows]
+  case, entry = np.nonzero(fresh[parent])
+  bit = (filling[case] >> rank[parent[case], entry]) & 1
+  cases = cases[parent]
   cases.table[case, entry] = bit
-  return cases.replace(weight=cases.weight / splits[rows])
+  return cases.replace(weight=cases.weight / branches[parent])
 
 
 def _score(cases: _Cases) -> np.ndarray:
-  """Scores [B, 3] of the best predictions, in the order of `Ceiling`."""
+  """Best scores [B, 3], in the order of the fields of `Ceiling`."""
   W = cases.state.shape[-1]
   packed = np.packbits(cases.state, axis=-1)
   cases = cases[np.lexsort((*packed.T[::-1], cases.owner))]
   owner, state = cases.owner, cases.state
   weight = cases.weight / np.bincount(owner, cases.weight)[owner]
-  # In this order answers with the same first cells are adjacent. `differs` is
-  # the first cell in which an answer differs from the one before it: W for the
-  # same answer, -1 for another sample.
+  # Sorted so, answers with the same first cells are adjacent. `differs` is the
+  # first cell in which an answer differs from the one before it: W for the same
+  # answer, -1 for another sample.
   unlike = state[1:] != state[:-1]
   differs = np.where(unlike.any(-1), unlike.argmax(-1), W)
   differs = np.where(owner[1:] == owner[:-1], differs, -1)
   differs = np.concatenate([[-1], differs])
 
   def majority(cell, prefix):
-    """Per sample, share of cases right about a cell, its prefix known."""
+    """Per sample, best accuracy of a cell, given the true `prefix` cells."""
     first = np.flatnonzero(differs < prefix)
     ones = np.add.reduceat(weight * state[:, cell], first)
     right = np.maximum(ones, np.add.reduceat(weight, first) - ones)

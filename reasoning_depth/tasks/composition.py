@@ -1,4 +1,4 @@
-"""Chains of two facts of a knowledge graph; see `knowledge_graph`."""
+"""Two-hop queries of a knowledge graph; see `knowledge_graph`."""
 
 import dataclasses
 import functools
@@ -17,40 +17,44 @@ SETS = ('train', 'id', 'ood')  # groups
 
 @dataclasses.dataclass(frozen=True)
 class Composition(kg.Queries):
-  """Two-hop queries, some of facts that are never chained in training.
+  """Two-hop queries, some over facts that are never chained in training.
 
-  Of the facts of each entity some are out of distribution (OOD), the others in
-  distribution (ID). Trained on are all facts alone, and a part of the chains of
-  two ID facts. Held out are ID chains that are not trained on, and all chains
-  of two OOD facts; chains of one ID and one OOD fact are left out. Held-out
-  batches take each of three sets (group) as often: 0 what is trained on, 1 ID,
-  2 OOD.
+  Some facts of each entity are out of distribution (OOD), the others in
+  distribution (ID). The training set has every fact as a one-hop query, and
+  part of the chains of two ID facts. Held out are other ID chains, and all
+  chains of two OOD facts; chains of one ID and one OOD fact are not used.
+  Held-out batches draw three sets (the group) with equal probability: 0 the
+  training set, 1 ID, 2 OOD.
 
   Raises:
     UsageError: naming the field that is out of range.
   """
 
-  num_entities: int = settings.field(2000, 'E', least=1, most=kg.MAX_SIZE)
-  num_relations: int = settings.field(200, 'R', least=1, most=kg.MAX_SIZE)
+  num_entities: int = settings.field(
+    2000, 'E, entities', least=1, most=kg.MAX_SIZE
+  )
+  num_relations: int = settings.field(
+    200, 'R, relations', least=1, most=kg.MAX_SIZE
+  )
   out_degree: int = settings.field(
     20,
-    'd, facts of an entity, each of another relation and to another entity',
+    'd, facts of an entity, with distinct relations and distinct tails',
     least=1,
     most=kg.MAX_SIZE,
   )
   ood_degree: int = settings.field(
-    1, 'of them out of distribution', least=1, most=kg.MAX_SIZE
+    1, 'OOD facts of an entity', least=1, most=kg.MAX_SIZE
   )
   ratio: float = settings.field(
-    7.2, 'ID chains trained on, per ID fact', above=0
+    7.2, 'ID chains in the training set, per ID fact', above=0
   )
   held_out: int = settings.field(
     3000,
-    'ID chains of the validation, and of the test; of the OOD chains each has '
-    'half',
+    'ID chains in validation, and as many in test; each has half of the OOD '
+    'chains',
     least=1,
   )
-  seed: int = settings.field(0, 'of the graph and its splits')
+  seed: int = settings.field(0, 'seed of the graph and its splits')
 
   length = 3
   group_name = 'set'
@@ -81,7 +85,7 @@ class Composition(kg.Queries):
     most = (self._num_id - 1) // 2
     kg.check('held_out', self.held_out, 1, most, 'half of the ID chains')
     facts = E * self._id_degree
-    most = self._num_id - self._spare
+    most = self._num_id - self._num_held_out
     if not 1 <= self.ratio * facts <= most:
       raise errors.UsageError(
         f'ratio={self.ratio}: allowed are {1 / facts:.4g} to '
@@ -99,18 +103,18 @@ class Composition(kg.Queries):
     return self.num_entities * self._id_degree**2
 
   @property
-  def _spare(self) -> int:
-    """ID chains that are held out."""
+  def _num_held_out(self) -> int:
+    """ID chains in validation and test."""
     return 2 * self.held_out
 
   @property
   def num_facts(self) -> int:
-    """Facts, all of them trained on."""
+    """Facts, all of them in the training set."""
     return self.num_entities * self.out_degree
 
   @property
   def num_trained(self) -> int:
-    """Chains that are trained on."""
+    """Chains in the training set."""
     return round(self.ratio * (self.num_entities * self._id_degree))
 
   @functools.cached_property
@@ -131,10 +135,10 @@ class Composition(kg.Queries):
     return relations[:, : self.out_degree], tails[:, : self.out_degree]
 
   def ranges(self, split: str) -> np.ndarray:
-    """First number and count of what each set holds, int32 [1 or 3, 2].
+    """First query number of each set and its size, int32 [1 or 3, 2].
 
-    Numbered are, in this order: facts, ID chains to train on, of the
-    validation, and of the test, OOD chains of the validation, and of the test.
+    The order of numbers is: facts; ID chains of training, validation and test;
+    OOD chains of validation and test.
     """
     base.check_split(split)
     trained = self.num_facts + self.num_trained
@@ -143,7 +147,7 @@ class Composition(kg.Queries):
     sets = [
       (0, trained),
       (trained + test * self.held_out, self.held_out),
-      (trained + self._spare + test * half, half),
+      (trained + self._num_held_out + test * half, half),
     ]
     return np.array(sets[: 1 if split == 'train' else None], np.int32)
 
@@ -155,7 +159,7 @@ class Composition(kg.Queries):
     return table
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
-    """Bridge entity and answer of chains; a fact has no bridge."""
+    """Bridge entity and answer of chains; one-hop queries have no bridge."""
     found = super().milestones(key, num_samples)
     chains = found.batch.inputs[:, -1:] != self.pad
     return dataclasses.replace(
@@ -163,11 +167,11 @@ class Composition(kg.Queries):
     )
 
   def query(self, index: jax.Array) -> jax.Array:
-    """Numbers int32 [B] to queries int32 [B, 3]; see `ranges`."""
+    """Query numbers int32 [B] to queries int32 [B, 3]; see `ranges`."""
     relations, tails = map(jnp.asarray, self.graph)
     key = jax.random.fold_in(jax.random.key(self.seed), kg.ORDER)
     bits = jax.random.bits(key, (2, *kg.SHUFFLE_BITS), jnp.uint32)
-    ood_from = self.num_trained + self._spare
+    ood_from = self.num_trained + self._num_held_out
 
     def one(index):
       is_fact = index < self.num_facts
@@ -194,7 +198,7 @@ class Composition(kg.Queries):
     return jax.vmap(one)(index)
 
   def follow(self, entity: jax.Array, relation: jax.Array) -> jax.Array:
-    """Where facts lead that are there, int32 [B]."""
+    """Tail entities of existing facts, int32 [B]."""
     relations, tails = map(jnp.asarray, self.graph)
     slot = jnp.argmax(relations[entity] == relation[:, None], axis=1)
     return tails[entity, slot]

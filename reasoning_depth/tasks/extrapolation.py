@@ -1,4 +1,4 @@
-"""Chains of many facts over permutations; see `knowledge_graph`."""
+"""Queries of many hops over permutations; see `knowledge_graph`."""
 
 import dataclasses
 import functools
@@ -12,35 +12,41 @@ from reasoning_depth.tasks import base
 from reasoning_depth.tasks import knowledge_graph as kg
 
 MAX_HOPS = 40
-MAX_QUERIES = 10**7  # to train on, of a number of hops
+MAX_QUERIES = 10**7  # in the training set, per number of hops
 
 
 @dataclasses.dataclass(frozen=True)
 class Extrapolation(kg.Queries):
-  """Queries of up to many hops over relations that are permutations.
+  """Queries of one to `hops` hops; every relation is a permutation.
 
-  Any relations after the first entity can lead to any entity, so that no proper
-  suffix of a query determines its answer. Trained on are all facts (one hop),
-  and as many queries for each larger number of hops, all equally often; others
-  are held out. The group is the number of hops, from 2 where held out.
+  So no proper suffix of a query determines its answer. The training set has all
+  facts (one hop) and `train_queries` queries for each larger number of hops,
+  all equally often; other queries are held out. The group is the number of
+  hops, from 2 on in held-out batches.
 
   Raises:
     UsageError: naming the field that is out of range.
   """
 
-  num_entities: int = settings.field(200, 'E', least=1, most=kg.MAX_SIZE)
-  num_relations: int = settings.field(10, 'R', least=1, most=kg.MAX_SIZE)
+  num_entities: int = settings.field(
+    200, 'E, entities', least=1, most=kg.MAX_SIZE
+  )
+  num_relations: int = settings.field(
+    10, 'R, relations', least=1, most=kg.MAX_SIZE
+  )
   hops: int = settings.field(
-    MAX_HOPS, 'the largest number of them', least=1, most=4096
+    MAX_HOPS, 'the largest number of hops', least=1, most=4096
   )
   train_queries: int = settings.field(
-    15_000, 'to train on, for each number of hops from 2', least=1
+    15_000, 'training queries per number of hops, from 2 on', least=1
   )
   held_out: int = settings.field(
-    750, 'of the validation, and of the test, for each number of hops', least=1
+    750,
+    'validation queries per number of hops, and as many test queries',
+    least=1,
   )
   seed: int = settings.field(
-    0, 'of the graph and its queries; `hops` changes neither'
+    0, 'seed of the graph and its queries; both are independent of `hops`'
   )
 
   group_name = 'hops'
@@ -51,7 +57,7 @@ class Extrapolation(kg.Queries):
     kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
     kg.check('num_relations', R, 1, kg.MAX_SIZE, 'relations')
     kg.check('hops', self.hops, 2, MAX_HOPS, 'relations in a query')
-    # Of two hops there are the fewest queries.
+    # Two hops have the fewest queries.
     _, high, low = self._halves[2].tolist()
     room = min(high * low, MAX_QUERIES)
     kg.check(
@@ -65,26 +71,26 @@ class Extrapolation(kg.Queries):
 
   @functools.cached_property
   def _halves(self) -> np.ndarray:
-    """For each number of hops, how its queries are numbered, int32 [hops+1, 3].
+    """Numbering of queries, by number of hops, int32 [hops + 1, 3].
 
-    The entity and the first so many relations, as many as a number of 31 bits
-    can tell, are in a number that counts to high · low. The relations after
-    them are drawn from that number.
+    Columns: relations encoded, high and low. A query number, below high · low <
+    2**31, encodes the entity and the first relations; the other relations are
+    drawn from a key folded with that number.
     """
     E, R = self.num_entities, self.num_relations
     rows = [(0, E, 1)]
     for k in range(1, self.hops + 1):
-      told = max(j for j in range(1, k + 1) if E * R**j < 2**31)
+      encoded = max(j for j in range(1, k + 1) if E * R**j < 2**31)
       high, low = min(
-        ((E * R**j, R ** (told - j)) for j in range(told)),
+        ((E * R**j, R ** (encoded - j)) for j in range(encoded)),
         key=lambda halves: max(halves),
       )
-      rows.append((told, high, low))
+      rows.append((encoded, high, low))
     return np.array(rows, np.int32)
 
   @property
   def num_facts(self) -> int:
-    """Facts, all of them trained on."""
+    """Facts, all of them in the training set."""
     return self.num_entities * self.num_relations
 
   @property
@@ -94,7 +100,7 @@ class Extrapolation(kg.Queries):
 
   @functools.cached_property
   def graph(self) -> np.ndarray:
-    """Entity that each relation leads to from each, int32 [R, E]."""
+    """Tail of each relation and head entity, int32 [R, E]."""
     with jax.ensure_compile_time_eval():
       key = jax.random.fold_in(jax.random.key(self.seed), kg.GRAPH)
       rows = kg.permutations(key, self.num_relations, self.num_entities)
@@ -105,13 +111,13 @@ class Extrapolation(kg.Queries):
     return self.graph.T
 
   def query(self, hops: jax.Array, index: jax.Array) -> jax.Array:
-    """The queries of these numbers, int32 [B, L].
+    """The queries with these numbers, int32 [B, L].
 
     Args:
       hops: int32 [B].
-      index: int32 [B]: facts have all numbers up to `num_facts`; with more
-        hops `train_queries` come first, then those of the validation and those
-        of the test, `held_out` each.
+      index: int32 [B], from 0. One hop: below `num_facts`. More hops: first
+        `train_queries` training queries, then `held_out` of validation, then
+        `held_out` of test.
     """
     E, R = self.num_entities, self.num_relations
     key = jax.random.key(self.seed)
@@ -124,13 +130,13 @@ class Extrapolation(kg.Queries):
     at = np.arange(self.hops)
 
     def one(hops, index):
-      told, high, low = jnp.asarray(self._halves)[hops]
+      encoded, high, low = jnp.asarray(self._halves)[hops]
       place = kg.shuffle(bits[hops], index, high, low)
       here = jax.random.fold_in(jax.random.fold_in(tail_key, hops), index)
-      # Always as many, so that a query does not depend on the largest number.
+      # Always MAX_HOPS draws, so that queries do not depend on `self.hops`.
       drawn = jax.random.bits(here, (MAX_HOPS,), jnp.uint32)[: self.hops]
       drawn = (drawn % R).astype(jnp.int32)
-      relations = jnp.where(at < told, place // powers % R, drawn)
+      relations = jnp.where(at < encoded, place // powers % R, drawn)
       relations = jnp.where(at < hops, E + relations, self.pad)
       entity = place // (high * low // E)
       return jnp.concatenate([entity[None], relations])
@@ -140,7 +146,7 @@ class Extrapolation(kg.Queries):
     return jax.vmap(one)(hops, index)
 
   def follow(self, entity: jax.Array, relation: jax.Array) -> jax.Array:
-    """Where facts lead, int32 [B]."""
+    """Tail entities of facts, int32 [B]."""
     return jnp.asarray(self.graph)[relation, entity]
 
   def sample(

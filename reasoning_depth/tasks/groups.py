@@ -1,4 +1,4 @@
-"""Group multiplication: read a word of group elements, say its products.
+"""Group multiplication: predict the prefix products of a word of elements.
 
 After g_1 … g_n the answer is the product g_1·g_2 ⋯ g_n, at every position
 (2508.16745). For a group that is not solvable, such as A5, no circuit of
@@ -29,7 +29,7 @@ def permutation_table(permutations: np.ndarray) -> np.ndarray:
   """Multiplication table of a group of permutations.
 
   Args:
-    permutations: int [N, d], closed under composition, each row an element.
+    permutations: int [N, d], N elements, closed under composition.
 
   Returns:
     int32 [N, N]; entry (a, b) is a·b, first a and then b.
@@ -105,7 +105,7 @@ class Groups(base.Task):
   ) -> base.Batch:
     """Draws a batch of random words; see `base.Task`.
 
-    Splits are apart by their keys alone: there are 60**n words.
+    Splits differ in their PRNG keys only: there are 60**n words.
     """
     base.check_split(split)
     key = jax.random.fold_in(key, base.SPLITS.index(split))

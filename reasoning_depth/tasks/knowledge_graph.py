@@ -1,17 +1,17 @@
-"""Facts of a graph, asked for one by one or chained (2604.07822, section 4).
+"""Queries of a knowledge graph, one hop or more (2604.07822, section 4).
 
-Entity e is token e, relation r is token E + r (E entities), and the last token,
-PAD, fills up queries. A query is an entity and the relations to follow from it;
-the answer is the entity that they lead to, asked for at the last relation. With
-5 entities, 4 relations and the facts 2 -r1→ 4 and 4 -r3→ 0::
+Entity e is token e, relation r is token E + r (E entities), and the last token
+is PAD. A query is an entity and the relations to follow from it; the answer is
+the entity that they lead to, predicted at the last relation. With 5 entities,
+4 relations and the facts 2 -r1→ 4 and 4 -r3→ 0::
 
   one hop   inputs    2   6 PAD    two hops  inputs    2   6   8
             targets PAD   4 PAD              targets PAD PAD   0
             weights   0   1   0              weights   0   0   1
 
-Nothing is drawn and rejected: what is asked is numbered, splits own ranges of
-numbers, and a bijective shuffle turns a number into a query. So the splits are
-disjoint by construction, and all of them can be listed.
+Queries are numbered, each split is a range of numbers, and a bijective shuffle
+maps a number to a query. So the splits are disjoint by construction, can be
+listed, and need no rejection sampling.
 """
 
 import jax
@@ -21,24 +21,24 @@ import numpy as np
 from reasoning_depth import settings
 from reasoning_depth.tasks import automata, base
 
-MAX_SIZE = 4096  # entities or relations; all pairs of them are held
-SHUFFLE_BITS = (4, 2)  # words that `shuffle` takes, for four rounds
-GRAPH, ORDER, TAIL = range(3)  # children of a task's key
+MAX_SIZE = 4096  # entities or relations; tables of all pairs are in memory
+SHUFFLE_BITS = (4, 2)  # shape of the random words of `shuffle`: four rounds
+GRAPH, ORDER, TAIL = range(3)  # folded into a task's key
 
 
 def shuffle(
   bits: jax.Array, index: jax.Array, high: jax.Array, low: jax.Array
 ) -> jax.Array:
-  """Where a permutation of high · low things puts `index`; scalars.
+  """A pseudo-random permutation of 0 … high · low - 1, applied to `index`.
 
-  A Feistel network: each round adds to one half of the number what a hash makes
-  of the other, and so can be undone.
+  A Feistel network: each round adds a hash of one half of the number to the
+  other half, which is invertible. All arguments but `bits` are scalars.
 
   Args:
-    bits: uint32 [rounds, 2], which permutation.
+    bits: uint32 [rounds, 2], selects the permutation.
     index: int32, from 0.
-    high: the product with `low` is below 2**31.
-    low: at least 1.
+    high: size of the upper half; high · low < 2**31.
+    low: size of the lower half, at least 1.
   """
 
   def drawn(key, half, size):
@@ -53,19 +53,19 @@ def shuffle(
 
 
 def permutations(key: jax.Array, count: int, size: int) -> jax.Array:
-  """`count` random permutations of `size` things, int32 [count, size]."""
+  """`count` random permutations of 0 … size - 1, int32 [count, size]."""
   rows = jnp.tile(jnp.arange(size, dtype=jnp.int32), (count, 1))
   return jax.random.permutation(key, rows, axis=1, independent=True)
 
 
 class Queries(base.Task):
-  """What tasks that ask queries [B, L] of a graph have in common."""
+  """Base class of tasks with queries [B, L] of a graph."""
 
   causal = True
 
   @property
   def pad(self) -> int:
-    """The token after those of entities and relations."""
+    """The PAD token, after those of entities and relations."""
     return self.num_entities + self.num_relations
 
   @property
@@ -74,7 +74,7 @@ class Queries(base.Task):
     return self.pad + 1
 
   def path(self, inputs: jax.Array) -> jax.Array:
-    """Entity reached at each token, int32 [B, L]; the answer at the last."""
+    """Entity reached at each token, int32 [B, L]; the last is the answer."""
 
     def step(entity, token):
       reached = self.follow(entity, token - self.num_entities)
@@ -85,7 +85,7 @@ class Queries(base.Task):
     return jnp.concatenate([inputs[:, :1], path.T], axis=1)
 
   def table(self) -> np.ndarray:
-    """Where each relation leads from each entity, [E, R]; -1 for nowhere."""
+    """Tail of each head entity and relation, [E, R]; -1 if there is none."""
     raise NotImplementedError
 
   def positions(self) -> tuple[str, ...]:
@@ -113,8 +113,8 @@ class Queries(base.Task):
   def pairs(self, key: jax.Array, num_samples: int) -> dict[str, base.Pairs]:
     """Pairs of queries of two hops and more.
 
-    The corrupt one has the same relations after another `entity`, or is the
-    same but for its last `relation`.
+    The corrupt one has another first entity ('entity') or another last relation
+    ('relation').
     """
     batch = self.draw_held_out(key, 'test', num_samples).batch
     draws = np.asarray(jax.random.uniform(key, (num_samples,)))
@@ -149,7 +149,7 @@ class Queries(base.Task):
     return base.Pairs(clean, jax.device_get(made))
 
   def batch(self, inputs: jax.Array, group: jax.Array) -> base.Batch:
-    """Queries with their answers at the last token that is not PAD."""
+    """A batch of queries, with the answer at the last token before PAD."""
     last = jnp.sum(inputs != self.pad, axis=1) - 1
     asked = jnp.arange(self.length) == last[:, None]
     return base.Batch(
@@ -161,7 +161,7 @@ class Queries(base.Task):
 
 
 def _other_entities(table, head, relations, answer) -> np.ndarray:
-  """Heads from which the same relations lead elsewhere, as (0, entity)."""
+  """Entities with another answer to the same relations, as (0, entity)."""
   reached = np.arange(len(table))
   for r in relations:
     reached = np.where(reached < 0, -1, table[reached, r])
@@ -170,7 +170,7 @@ def _other_entities(table, head, relations, answer) -> np.ndarray:
 
 
 def _other_relations(table, head, relations, answer) -> np.ndarray:
-  """Last relations that lead elsewhere, as (position, relation)."""
+  """Last relations with another answer, as (position, relation)."""
   for r in relations[:-1]:
     head = table[head, r]
   found = np.flatnonzero((table[head] >= 0) & (table[head] != answer))
@@ -178,6 +178,6 @@ def _other_relations(table, head, relations, answer) -> np.ndarray:
 
 
 def check(field: str, value: float, least: int, most: int, why: str) -> None:
-  """Raises `UsageError` for a field's value out of range."""
+  """Raises `UsageError` if a field's value is out of range."""
   if not least <= value <= most:
     settings.complain(field, value, f'allowed are {least} to {most}, {why}')

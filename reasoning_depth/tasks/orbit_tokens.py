@@ -1,21 +1,21 @@
-"""Orbits as sequences of tokens: what stands where, and what is asked there.
+"""Orbits as token sequences: variants of the task, and their layouts.
 
-Variants, by what is asked. s is an observed state, x(k) the state k steps after
-the last one, K the largest look-ahead::
+Variants, by what the model predicts. s is an observed state, x(k) the state k
+steps after the last one, K the largest look-ahead::
 
   o_s            SEP s … SEP s  GEN x(k)                  one k for all samples
   multi_horizon  SEP s … SEP s  SHIFT_k x(k)              a k for each sample
   o_o            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K)     all at once
-  cot            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K) EOS  one by one
+  cot            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K) EOS  generated
   rule_cot       SEP s … SEP s  GEN rule SEP x(1) … SEP x(K) EOS
   o_rs           SEP s … SEP s  GEN rule SEP x(k)
   o_sr           SEP s … SEP s  GEN x(k) SEP rule
   ro_s           RULE rule SEP s … SEP s  GEN x(k)
 
-Everything stands in rows of one separator and W cells, so that all variants
-split into segments; a rule is filled up with PAD to whole rows.
+All sequences consist of rows of one separator and W cells, so that they can be
+cut into segments; a rule is padded with PAD to whole rows.
 
-Layouts, by how the answer is given. With W = 3 cells, T = 2 observed states
+Layouts, by how the answer is predicted. With W = 3 cells, T = 2 observed states
 010 and 110, and the answer 001 at look-ahead 1::
 
   causal   inputs   SEP 0 1 0  SEP 1 1 0  GEN 0 0 1
@@ -25,9 +25,8 @@ Layouts, by how the answer is given. With W = 3 cells, T = 2 observed states
            targets  SEP 0 1 0  SEP 1 1 0  GEN  0    0    1
            weights   0  0 0 0   0  0 0 0   0   1    1    1
 
-A rule that is asked for is shown as RULE tokens in both layouts, so that no
-state is predicted from true bits of the rule; only in `rule_cot` it is
-generated.
+A rule to predict appears in the inputs as RULE tokens in both layouts, so that
+no state is predicted from its true bits; only `rule_cot` generates it.
 """
 
 import dataclasses
@@ -57,18 +56,19 @@ class Token(enum.IntEnum):
 
 
 class Ask(enum.IntEnum):
-  """What a position asks for; a number k >= 1 is the state at look-ahead k."""
+  """What is predicted at a position; k >= 1 is the state at look-ahead k."""
 
-  RULE = 0  # the rule; also the group of samples that are asked for it
+  RULE = 0  # the rule; also the group of samples scored on the rule
   NOTHING = -1
   OWN = -2  # the state at the sample's own look-ahead
-  BETWEEN = -3  # what stands around states in a generated answer, and its end
+  BETWEEN = -3  # separators, PAD and EOS of a generated answer
 
 
 MAX_LOOK_AHEAD = 8
 VOCAB_SIZE = Token.SHIFT_1 + MAX_LOOK_AHEAD
 LAYOUTS = ('causal', 'masked')
-# What comes after the observed states: 'one' state, 'all' up to K, the 'rule'.
+# What to predict after the observed states: 'one' state, 'all' states up to K,
+# or the 'rule'.
 VARIANTS = {
   'o_s': ('one',),
   'multi_horizon': ('one',),
@@ -79,7 +79,7 @@ VARIANTS = {
   'o_sr': ('one', 'rule'),
   'ro_s': ('one',),
 }
-# The layout of a variant, where it has one only.
+# Variants with only one possible layout.
 LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
 ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
 GENERATED = ('cot', 'rule_cot')
@@ -87,10 +87,10 @@ GENERATED = ('cot', 'rule_cot')
 
 @flax.struct.dataclass
 class Answer:
-  """What was generated after the last GEN.
+  """The W tokens generated after the last GEN.
 
   Attributes:
-    cells: int32 [N, W], 0 and 1, and -1 where another token stands.
+    cells: int32 [N, W], 0 or 1; -1 for any other token.
     ended: bool [N], whether EOS followed the cells.
   """
 
@@ -99,10 +99,10 @@ class Answer:
 
 
 def last_answer(tokens: jax.Array, prompt_length: int, width: int) -> Answer:
-  """Reads the answer out of prompts that a model has completed.
+  """Extracts the answer from generated sequences.
 
   Args:
-    tokens: int32 [N, L]; the last token of the prompt is GEN.
+    tokens: int32 [N, L], prompt and completion; the prompt ends in GEN.
     prompt_length: tokens in the prompt.
     width: W, cells in a state.
   """
@@ -115,14 +115,14 @@ def last_answer(tokens: jax.Array, prompt_length: int, width: int) -> Answer:
   last = jnp.max(jnp.where(asks, position, 0), axis=-1)
   at = last[:, None] + 1 + jnp.arange(width + 1)
   padded = jnp.pad(tokens, ((0, 0), (0, width + 2)), constant_values=Token.PAD)
-  said = jnp.take_along_axis(padded, at, axis=1)
-  cells = jnp.where(said[:, :-1] <= Token.CELL_1, said[:, :-1], -1)
-  return Answer(cells, said[:, -1] == Token.EOS)
+  answer = jnp.take_along_axis(padded, at, axis=1)
+  cells = jnp.where(answer[:, :-1] <= Token.CELL_1, answer[:, :-1], -1)
+  return Answer(cells, answer[:, -1] == Token.EOS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Where a variant puts states, rule and questions.
+  """Token layout of a variant.
 
   Attributes:
     variant: a name in `VARIANTS`.
@@ -147,23 +147,23 @@ class Layout:
 
   @property
   def generated(self) -> bool:
-    """Whether the answer is generated one token at a time, to its end."""
+    """Whether the answer is generated token by token, up to EOS."""
     return self.variant in GENERATED
 
   @property
   def rule_rows(self) -> int:
-    """Rows that a rule with its separator fills."""
+    """Rows of a rule with its separator and padding."""
     return -(-(1 + automata.table_size(self.radius)) // self.row)
 
   @property
   def prompt_length(self) -> int:
-    """Tokens up to the question's, GEN or SHIFT_k, and with it."""
+    """Tokens of the prompt, which ends in GEN or SHIFT_k."""
     rows = self.rule_rows if self.variant == 'ro_s' else 0
     return (rows + self.num_states) * self.row + 1
 
   @functools.cached_property
   def asked(self) -> np.ndarray:
-    """What each position asks for (`Ask`), int [L + 1]; the last is the end."""
+    """What is predicted at each position (`Ask`), int [L + 1], with the end."""
     rule = np.full(self.rule_rows * self.row, Ask.NOTHING)
     rule[1 : 1 + automata.table_size(self.radius)] = Ask.RULE
     asked = [np.full(self.prompt_length - 1, Ask.NOTHING)]
@@ -194,8 +194,9 @@ class Layout:
       rules: [B, 2**(2r+1)] tables.
       states: [B, T + max k, W] orbits.
       look_ahead: int32 [B], the k of each sample.
-      group: int32 [B], the one thing asked of each sample; None for all that
-        the variant asks, and the look-ahead as group.
+      group: int32 [B], the one part of the answer that is weighted, a
+        look-ahead or `Ask.RULE`; None to weight all parts, with the look-ahead
+        as group.
     """
     full, asked = self._full(rules, states, look_ahead), self.asked
     hidden = (asked == Ask.RULE) & (self.variant != 'rule_cot')
@@ -222,7 +223,7 @@ class Layout:
   def _full(
     self, rules: jax.Array, states: jax.Array, look_ahead: jax.Array
   ) -> jax.Array:
-    """The sequence with nothing hidden, int32 [B, L]."""
+    """The sequence with nothing masked, int32 [B, L]."""
     T = self.num_states
     if len(self.look_ahead) == 1:
       one = states[:, T - 1 + self.look_ahead[0]][:, None]
@@ -247,8 +248,8 @@ class Layout:
     if self.variant == 'multi_horizon':
       ask = (Token.SHIFT_1 + look_ahead - 1).astype(jnp.uint8)
     full = full.at[:, self.prompt_length - 1].set(ask)
-    # Put together as bytes and widened in a pass of its own: XLA on CPU is slow
-    # at concatenations inside of other work.
+    # Concatenated as uint8, then widened separately: XLA on CPU is slow at
+    # concatenations fused into other operations.
     return jax.lax.optimization_barrier(full).astype(jnp.int32)
 
   def _state_rows(self, states: jax.Array) -> jax.Array:
@@ -259,7 +260,7 @@ class Layout:
     return jax.lax.optimization_barrier(rows).reshape(len(states), -1)
 
   def _rule_row(self, rules: jax.Array) -> jax.Array:
-    """Rules with a separator in front, filled up to whole rows, as bytes."""
+    """Rules with a separator, padded to whole rows, uint8 [B, rows·(W+1)]."""
     B, size = rules.shape
     first = Token.RULE if self.variant == 'ro_s' else Token.SEP
     fill = self.rule_rows * self.row - size - 1

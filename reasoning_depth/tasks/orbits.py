@@ -1,9 +1,8 @@
-"""Questions about orbits: see some states, predict the state k steps ahead.
+"""Orbits of random rules: observe some states, predict the one k steps ahead.
 
-How an orbit becomes tokens, and what each variant asks, is told in
-`orbit_tokens`. Training weighs all that is asked. Held-out samples are asked
-for one thing each, by their group: the state at look-ahead k, or the rule
-(group 0).
+`orbit_tokens` describes variants and token layouts. In training all parts of an
+answer have weight. A held-out sample is scored on one part, its group: the
+state at look-ahead k, or the rule (group 0).
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from reasoning_depth.tasks import (
 )
 
 SPLIT_BY = ('rules', 'classes')
-_Known = dict[str, np.ndarray]
+_Scores = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Orbits(base.Task):
     most=orbit_tokens.MAX_LOOK_AHEAD,
   )
   variant: str = settings.field(
-    'o_s', 'what is asked', choices=orbit_tokens.VARIANTS
+    'o_s', 'what is predicted', choices=orbit_tokens.VARIANTS
   )
   layout: str = settings.field(
     'causal',
@@ -55,8 +54,8 @@ class Orbits(base.Task):
   )
   split_by: str = settings.field(
     'rules',
-    'what the splits keep apart: single rules, or classes of rules that are '
-    "each other's mirror image or complement",
+    'what the splits divide: rules, or classes of rules that are mirror images '
+    'or complements of each other',
     choices=SPLIT_BY,
   )
 
@@ -109,23 +108,23 @@ class Orbits(base.Task):
 
   @property
   def prompt_length(self) -> int:
-    """Tokens up to the question's, and with it."""
+    """Tokens of the prompt, with the question token at its end."""
     return self.tokens.prompt_length
 
   @property
   def asks_rule(self) -> bool:
-    """Whether the rule is asked for."""
+    """Whether the rule is part of the answer."""
     return 'rule' in orbit_tokens.VARIANTS[self.variant]
 
   @property
   def generates(self) -> bool:
-    """Whether the answer is generated one token at a time, to its end."""
+    """Whether the answer is generated token by token, up to EOS."""
     return self.tokens.generated
 
   def sample_orbits(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Draws what a batch is made of, before it becomes tokens.
+    """Draws the rules, states and look-aheads of a batch.
 
     Returns:
       rules uint8 [B, 2**(2r+1)], states uint8 [B, T + max k, W] and
@@ -156,7 +155,7 @@ class Orbits(base.Task):
       return self.tokens.batch(rules, states, look_ahead)
     group = look_ahead
     if self.asks_rule:
-      # `sample_orbits` has split off the children 0 and 1.
+      # A key that `sample_orbits`, which splits `key` in two, does not use.
       coin_key = jax.random.fold_in(key, 2)
       coin = jax.random.bernoulli(coin_key, shape=(batch_size,))
       group = jnp.where(coin, orbit_tokens.Ask.RULE, look_ahead)
@@ -170,12 +169,12 @@ class Orbits(base.Task):
     rules, states, look_ahead = base.draw(
       self.sample_orbits, key, split, num_samples
     )
-    scores: _Known = {}
+    scores: _Scores = {}
     if known:
       scores = self.known_scores(rules, states, look_ahead, known)
       if self.asks_rule:
         asked = batch.group == orbit_tokens.Ask.RULE
-        of_rule = self._known_of_rule(rules, states, look_ahead)
+        of_rule = self._ceiling_of_rule(rules, states, look_ahead)
         scores = {
           name: np.where(asked, of_rule.get(name, np.nan), values)
           for name, values in scores.items()
@@ -188,22 +187,22 @@ class Orbits(base.Task):
     states: np.ndarray,
     look_ahead: np.ndarray,
     scored_by: str = 'generation',
-  ) -> _Known:
-    """Best possible scores [N] where states are asked, and baselines.
+  ) -> _Scores:
+    """Scores [N] of ceiling and baselines for predicting states.
 
     Args:
       rules: [N, 2**(2r+1)].
       states: [N, >= T + max k, W]; the first T are observed.
       look_ahead: int [N].
-      scored_by: 'generation', or 'teacher forcing', by which a chain of thought
-        is told the true states before the one that is asked.
+      scored_by: 'generation', or 'teacher forcing', where a chain of thought
+        has the true states before the predicted one as input.
     """
     T, N = self.num_states, len(rules)
     answers = states[np.arange(N), T - 1 + look_ahead]
     if self.variant == 'ro_s':  # with the rule given, the ceiling is 1
       known = dict.fromkeys(ceiling.NAMES, np.ones(N))
     elif self.generates and scored_by == 'teacher forcing':
-      known = self._known_of_next(rules, states, look_ahead)
+      known = self._ceiling_of_next(rules, states, look_ahead)
     else:
       known = ceiling.ceiling(
         rules, states[:, :T], look_ahead, radius=self.radius
@@ -214,9 +213,9 @@ class Orbits(base.Task):
       known[f'{name}_bit_accuracy'] = right.mean(-1)
     return {k: np.asarray(v, np.float64) for k, v in known.items()}
 
-  def _known_of_next(self, rules, states, look_ahead) -> _Known:
-    """Of a chain of thought that is told the truth up to the step asked."""
-    if self.variant == 'rule_cot':  # the rule is told as well
+  def _ceiling_of_next(self, rules, states, look_ahead) -> _Scores:
+    """Ceiling of a chain of thought under teacher forcing, by `NAMES`."""
+    if self.variant == 'rule_cot':  # the rule is given as well
       return dict.fromkeys(ceiling.NAMES, np.ones(len(rules)))
     known = {name: np.zeros(len(rules)) for name in ceiling.NAMES}
     for k in np.unique(look_ahead):
@@ -229,19 +228,19 @@ class Orbits(base.Task):
         known[name][at] = values
     return known
 
-  def _known_of_rule(self, rules, states, look_ahead) -> _Known:
-    """Best possible scores [N] where the rule is asked."""
+  def _ceiling_of_rule(self, rules, states, look_ahead) -> _Scores:
+    """Ceiling [N] for predicting the rule, by `NAMES`."""
     T = self.num_states
     answers = None
     if self.causal and self.variant == 'o_sr':
-      # The true state stands before the rule and tells of it.
+      # The true state comes before the rule and gives information about it.
       answers = states[np.arange(len(rules)), T - 1 + look_ahead]
     return ceiling.rule_ceiling(
       rules, states[:, :T], self.radius, look_ahead, answers
     ).named(causal=False)
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
-    """The states after the observed ones, where the answer is asked for."""
+    """States x(T+1) … x(T+k) as intermediate results, at answer positions."""
     batch = self.draw_held_out(key, 'test', num_samples).batch
     states = base.draw(self.sample_orbits, key, 'test', num_samples)[1]
     row, column = self._places
@@ -260,12 +259,12 @@ class Orbits(base.Task):
 
   @property
   def _places(self) -> tuple[np.ndarray, np.ndarray]:
-    """Row after the observed states, and column, that a logit is about."""
+    """Row (0 for the first predicted) and column that each logit predicts."""
     place = np.arange(self.length) + self.causal - self.prompt_length + 1
     return place // self.row_tokens, place % self.row_tokens
 
   def _names(self, several: bool) -> tuple[str, ...]:
-    """Names of positions by cell, with the row where there are several."""
+    """Names of positions: the cell, with its row in front if `several`."""
     row, column = self._places
     return tuple(
       f'{r + 1}:{c - 1}' if several else str(c - 1)
@@ -273,14 +272,14 @@ class Orbits(base.Task):
     )
 
   def read_generated(self, tokens: jax.Array) -> jax.Array:
-    """See `base.Task`; of longer sequences, what stands after the last GEN."""
+    """See `base.Task`; longer sequences: the state after the last GEN."""
     P, W = self.prompt_length, self.width
     if tokens.shape[1] > self.length + 1:
       tokens = tokens.at[:, P : P + W].set(self.last_answer(tokens).cells)
     return super().read_generated(tokens)
 
   def last_answer(self, tokens: jax.Array) -> orbit_tokens.Answer:
-    """What stands after the last GEN of completed prompts [N, n]."""
+    """The answer after the last GEN of generated sequences [N, n]."""
     return orbit_tokens.last_answer(tokens, self.prompt_length, self.width)
 
   def check_prompts(self) -> None:
@@ -303,14 +302,14 @@ class Orbits(base.Task):
   def draw_longer(
     self, key: jax.Array, steps: int, num_samples: int
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Rules and states [N, T + steps, W] of the test split, on the host."""
+    """Rules and states [N, T + steps, W] of the test split, as NumPy arrays."""
     longer = dataclasses.replace(self, look_ahead=(steps,))
     return base.draw(longer.sample_orbits, key, 'test', num_samples)[:2]
 
   def question(
     self, rules: np.ndarray, observed: np.ndarray, answer: np.ndarray
   ) -> base.Batch:
-    """A batch on the host that asks for the state after those observed.
+    """A host batch for predicting the state after the observed ones.
 
     Args:
       rules: [N, 2**(2r+1)].

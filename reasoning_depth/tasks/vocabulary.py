@@ -15,7 +15,7 @@ class Vocabulary(Protocol):
   size: int
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text; raises UsageError for what it has no id for."""
+    """Ids of a text; raises `UsageError` where a part has no id."""
     ...
 
 
@@ -38,7 +38,7 @@ class Words:
     """
     ids = self._ids
     try:
-      return [ids[w] for w in text.split()]  # as invented text is written
+      return [ids[w] for w in text.split()]  # enough for invented text
     except KeyError:
       pass
     try:
@@ -51,12 +51,12 @@ class Words:
 
 
 def split(text: str) -> list[str]:
-  """Lower-case words and marks of punctuation."""
+  """Lower-case words and punctuation."""
   return re.findall(r'\w+|[^\w\s]', text.lower())
 
 
 def words_of_stories() -> set[str]:
-  """Every word and mark that a story or its background can have."""
+  """All words and punctuation of stories and invented background."""
   texts = [
     *itertools.chain(*babi.VERBS.values(), *babi.PEOPLE.values(), *babi.AXES),
     *babi.PLACES, *babi.OBJECTS, *babi.FRAMES,

@@ -9,6 +9,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 
 from configs import common
@@ -48,7 +49,9 @@ def config(**fields: Any) -> layers.TransformerConfig:
 @functools.cache
 def tokens(length: int = L, batch_size: int = B) -> jax.Array:
   """Random tokens, int32 [B, L]."""
-  return jax.random.randint(jax.random.key(0), (batch_size, length), 0, V)
+  # Of this type also where a test computes in float64.
+  shape = batch_size, length
+  return jax.random.randint(jax.random.key(0), shape, 0, V, jnp.int32)
 
 
 @functools.cache

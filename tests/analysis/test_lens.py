@@ -8,24 +8,17 @@ import pytest
 
 from reasoning_depth import errors
 from reasoning_depth.analysis import lens
-from reasoning_depth.models import layers, transformer
 from reasoning_depth.tasks import composition
+from tests import tiny
 from tests.analysis import plain
 from tests.models import test_hooks
 
 TASK = composition.Composition(8, 4, 3, 1, 1.0, 6)
-SHAPE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-MODEL = transformer.Transformer(
-  SHAPE, TASK.vocab_size, functools.partial(layers.Block, SHAPE, True)
-)
+MODEL = tiny.model('transformer', vocab_size=TASK.vocab_size)
 
 
-@functools.cache
 def params():
-  fresh = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
-  return fresh['params']
+  return tiny.init(MODEL)
 
 
 @pytest.mark.parametrize(

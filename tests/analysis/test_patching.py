@@ -8,26 +8,23 @@ import pytest
 
 from reasoning_depth import errors
 from reasoning_depth.analysis import activations, patching
-from reasoning_depth.models import layers, looped
 from reasoning_depth.tasks import composition, groups
+from tests import tiny
 from tests.analysis import plain
 from tests.models import test_hooks
 
 KEY = jax.random.key(0)
 TASK = composition.Composition(10, 5, 3, 1, 1.0, 6)
-SHAPE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-MODEL = looped.Looped(
-  SHAPE, TASK.vocab_size, functools.partial(layers.Block, SHAPE, True),
-  looped.Recurrence(inject='none', initial='embedding', mean_loops=3),
+MODEL = tiny.model(
+  'looped', vocab_size=TASK.vocab_size, inject='none', initial='embedding',
+  mean_loops=3,
 )  # fmt: skip
 
 
 @functools.cache
 def swept():
   found = TASK.pairs(KEY, 24)['entity']
-  params = jax.jit(MODEL.init)(KEY, found.clean.inputs)['params']
+  params = tiny.init(MODEL)
   hooks = activations.find(MODEL, params, found.clean.inputs)
   places = {n: patching.places_of(MODEL, TASK, s) for n, s in hooks.items()}
   return (
@@ -99,10 +96,10 @@ def test_places_are_rows_and_memory_tokens():
   assert places.names == ('entity', 'relation 1', 'relation 2')
   assert (places.members == np.eye(3, dtype=bool)).all()
   model, _, found, _, _ = test_hooks.build('rmt')
-  row = groups.Groups(word_length=6)
+  row = groups.Groups(word_length=test_hooks.L)
   places = patching.places_of(model, row, found['residual'])
   assert places.names[-2:] == ('memory before', 'memory after')
-  assert places.members.sum(0).tolist() == [1] * 7
+  assert places.members.sum(0).tolist() == [1] * (test_hooks.SEGMENT + 4)
   assert np.flatnonzero(places.members[0]).tolist() == [2]
 
 

@@ -11,33 +11,25 @@ from reasoning_depth.longcontext import diagonal
 from reasoning_depth.models import (
   armt,
   halting,
-  layers,
   memory,
   transformer,
   windows,
 )
+from tests import tiny
 
-B, SEGMENT, V = 2, 4, 7
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-MEMORY = memory.MemoryConfig(num_tokens=3, key_width=4)
+B, SEGMENT, V = tiny.B, tiny.SEGMENT, tiny.V
+BACKBONE, MEMORY = tiny.CONFIG, tiny.MEMORY
+M = MEMORY.num_tokens
 
 
-@functools.cache
 def build(segments=3, stride=SEGMENT):
   """A model with weights that use the memory (values start at zero)."""
   length = SEGMENT + (segments - 1) * stride
-  model = armt.ARMT(
-    config=BACKBONE, memory=MEMORY, vocab_size=V, causal=True,
-    segment_length=SEGMENT, stride=stride,
-  )  # fmt: skip
-  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
-  variables = jax.jit(model.init)(jax.random.key(1), tokens)
-  params = variables['params']
+  model = tiny.model('armt', stride=stride)
+  params = tiny.init(model, length)
   stack = params['segment']['stack']['layers']
   stack['value'] = jax.random.normal(jax.random.key(2), stack['value'].shape)
-  return model, variables, tokens
+  return model, {'params': params}, tiny.tokens(length)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -48,8 +40,7 @@ def logits(model, variables, tokens):
 def test_one_segment_is_the_plain_transformer():
   model, variables, tokens = build(segments=1)
   params = variables['params']
-  block = functools.partial(layers.Block, BACKBONE, True)
-  plain = transformer.Transformer(BACKBONE, V, block)
+  plain = tiny.model('transformer')
   blocks = params['segment']['stack']['layers']['step']['block']
   theirs = plain.apply(
     {
@@ -194,11 +185,11 @@ def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions(kind):
   states, costs = model.first_memory(B), []
   for part in windows.split(tokens, SEGMENT, stride):
     x = params['embedding']['tokens']['embedding'][part]
-    last = jnp.broadcast_to(segment['memory_tokens'], (B, 3, BACKBONE.width))
+    last = jnp.broadcast_to(segment['memory_tokens'], (B, M, BACKBONE.width))
     x = jnp.concatenate([x, last], axis=1)
     _, (states, usage) = stack({'params': segment['stack']}, x, states)
     costs.append(usage.cost)
-  costs = np.stack(costs)  # [S, B, SEGMENT + 3]
+  costs = np.stack(costs)  # [S, B, SEGMENT + M]
   first, later = costs[0, :, :SEGMENT], costs[1:, :, SEGMENT - stride : SEGMENT]
   by_hand = {
     'tokens': np.concatenate([first.ravel(), later.ravel()]).mean(),

@@ -5,68 +5,40 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import (
-  armt,
-  decoding,
-  halting,
-  layers,
-  looped,
-  lstm,
-  mamba,
-  memory,
-  rmt,
-  transformer,
-)
+from reasoning_depth.models import decoding, halting
+from tests import tiny
 
-B, V, LENGTH = 3, 7, 18
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-BLOCK = functools.partial(layers.Block, BACKBONE, True)
-SEGMENTS = {'config': BACKBONE, 'vocab_size': V, 'segment_length': 6}
+B, V = tiny.B, tiny.V
 MODELS = {
-  'transformer': transformer.Transformer(BACKBONE, V, BLOCK),
-  'lstm': transformer.Transformer(
-    BACKBONE, V, functools.partial(lstm.LSTMLayer, BACKBONE)
+  'transformer': tiny.model('transformer'),
+  'lstm': tiny.model('lstm'),
+  'mamba': tiny.model('mamba'),
+  'adaptive': tiny.model(
+    'transformer', adaptive=halting.Halting('layer', max_steps=2)
   ),
-  'mamba': transformer.Transformer(
-    BACKBONE, V, functools.partial(mamba.MambaLayer, BACKBONE, 4)
-  ),
-  'adaptive': transformer.Transformer(
-    BACKBONE, V, BLOCK, halting.Halting('layer', max_steps=2)
-  ),
-  'looped': looped.Looped(BACKBONE, V, BLOCK, looped.Recurrence(mean_loops=2)),
-  'rmt': rmt.RMT(layer=BLOCK, num_tokens=2, stride=6, **SEGMENTS),
-  'armt': armt.ARMT(
-    memory=memory.MemoryConfig(num_tokens=2, key_width=4), causal=True,
-    stride=3, **SEGMENTS,
-  ),
-}  # fmt: skip
+  'looped': tiny.model('looped', mean_loops=2),
+  'rmt': tiny.model('rmt'),
+  'armt': tiny.model('armt', stride=2),
+}
 
 
-@functools.cache
 def build(name):
-  model = MODELS[name]
-  tokens = jnp.zeros((B, LENGTH), jnp.int32)
-  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
   # Weights large enough that what is remembered changes what is said.
-  return model, jax.tree.map(
-    lambda x: x + 0.2 * jax.random.normal(jax.random.key(2), x.shape), params
-  )
+  return MODELS[name], tiny.init(MODELS[name], noise=0.2)
 
 
 @functools.partial(
   jax.jit, static_argnums=(0, 3), static_argnames='temperature'
 )
-def run(model, params, prompt, length=LENGTH, key=None, temperature=0.0):
+def run(model, params, prompt, length=tiny.L, key=None, temperature=0.0):
   return decoding.generate(model, params, prompt, length, key, temperature)
 
 
 @pytest.mark.parametrize(
   'name, prompted',
   # Prompts that end in a segment's middle, at its start and at its end.
-  [(name, 8) for name in MODELS]
-  + [(name, prompted) for name in ('rmt', 'armt') for prompted in (1, 6)],
+  [(name, 5) for name in MODELS]
+  + [(name, prompted) for name in ('rmt', 'armt') for prompted in (1, 4)],
 )
 def test_decoding_agrees_with_teacher_forcing(name, prompted):
   model, params = build(name)

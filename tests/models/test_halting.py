@@ -18,14 +18,10 @@ import numpy as np
 import pytest
 
 from reasoning_depth.models import (
-  armt,
   halting,
-  layers,
-  memory,
-  rmt,
-  transformer,
   windows,
 )
+from tests import tiny
 
 REFERENCE = np.load(
   pathlib.Path(__file__).parents[1] / 'data/act_reference.npz'
@@ -172,17 +168,12 @@ def test_agrees_with_the_public_code(case):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-B, L, V = 2, 6, 5
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
-BLOCK = functools.partial(layers.Block, BACKBONE, True)
+TOKENS, V = tiny.tokens(), tiny.V
 
 
 def outputs(config, **kwargs):
-  model = transformer.Transformer(BACKBONE, V, BLOCK, config)
-  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  model = tiny.model('transformer', adaptive=config)
+  variables = {'params': tiny.init(model)}
   apply = jax.jit(functools.partial(model.apply, **kwargs))
   return apply(variables, TOKENS), variables
 
@@ -190,9 +181,8 @@ def outputs(config, **kwargs):
 def test_one_fixed_repetition_is_the_plain_model():
   plain, variables = outputs(halting.Halting())
   for kind in ('layer', 'model'):
-    once = transformer.Transformer(
-      BACKBONE, V, BLOCK, halting.Halting(kind, 'fixed', 1)
-    )
+    adaptive = halting.Halting(kind, 'fixed', 1)
+    once = tiny.model('transformer', adaptive=adaptive)
     params = dict(variables['params'])
     blocks = params['stack']['layers']['block']
     unit = {'kernel': jnp.zeros((16, 1)), 'bias': jnp.zeros(1)}
@@ -305,31 +295,16 @@ def test_a_sample_that_has_halted_cannot_overflow(rule):
   assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
 
-SMALL = layers.TransformerConfig(
-  num_layers=1, width=8, num_heads=2, mlp_width=8
-)
-
-
 @functools.cache
 def small(name, config):
   """A model, parameters that use its memory, and tokens.
 
   Parameters and tokens are such that samples halt at different steps.
   """
-  layer = functools.partial(layers.Block, SMALL, True)
-  shape = {
-    'config': SMALL, 'vocab_size': V, 'segment_length': 4, 'stride': 4,
-    'adaptive': config,
-  }  # fmt: skip
-  if name == 'transformer':
-    model = transformer.Transformer(SMALL, V, layer, config)
-  elif name == 'rmt':
-    model = rmt.RMT(layer=layer, num_tokens=2, **shape)
-  else:
-    choices = memory.MemoryConfig(num_tokens=2, key_width=4)
-    model = armt.ARMT(memory=choices, causal=True, **shape)
-  tokens = jnp.repeat(jnp.arange(V)[:, None], 8, axis=1)
-  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  backbone = tiny.config(num_layers=1, width=8, mlp_width=8)
+  model = tiny.model(name, backbone, vocab_size=5, adaptive=config)
+  tokens = jnp.repeat(jnp.arange(5)[:, None], 8, axis=1)
+  params = tiny.init(model, 8)
   noise = jax.random.normal(jax.random.key(2), (64,))
   flat = flax.traverse_util.flatten_dict(params)
   for path, p in flat.items():

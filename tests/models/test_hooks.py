@@ -6,67 +6,47 @@ import numpy as np
 import pytest
 
 from reasoning_depth.analysis import activations
-from reasoning_depth.models import (
-  armt,
-  halting,
-  hooks,
-  layers,
-  looped,
-  memory,
-  rmt,
-  transformer,
-  trm,
-)
+from reasoning_depth.models import halting, hooks
+from tests import tiny
 
-B, L, V, D = 2, 6, 5, 16
-SHAPE = layers.TransformerConfig(
-  num_layers=2, width=D, num_heads=2, mlp_width=32
-)
-CAUSAL = functools.partial(layers.Block, SHAPE, True)
-MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4, nu=1)
-SEGMENTS = {'segment_length': 3, 'stride': 3}
-ONE, OTHER = jax.random.randint(jax.random.key(0), (2, B, L), 0, V)
+# Two segments of three tokens, of five kinds: sizes at which two programs round
+# alike, which the lens's test of equality asks for.
+D, L, V, SEGMENT = tiny.CONFIG.width, 6, 5, 3
+SIZES = {'vocab_size': V, 'segment_length': SEGMENT, 'stride': SEGMENT}
+ONE, OTHER = jax.random.randint(jax.random.key(0), (2, tiny.B, L), 0, V)
 BLOCK = {'attention', 'mlp', 'residual'}
 MODELS = {
   'transformer': (
-    transformer.Transformer(SHAPE, V, CAUSAL),
+    tiny.model('transformer', vocab_size=V),
     {'input': (), **dict.fromkeys(BLOCK, (2,))},
   ),
   'halting': (
-    transformer.Transformer(
-      SHAPE, V, CAUSAL, halting.Halting('layer', max_steps=2)
+    tiny.model(
+      'transformer', vocab_size=V,
+      adaptive=halting.Halting('layer', max_steps=2),
     ),
     {'input': (), 'residual': (2,)},
   ),
   'looped': (
-    looped.Looped(
-      SHAPE, V, CAUSAL,
-      looped.Recurrence(
-        prelude=1, coda=1, carry='both', mean_loops=3, truncate=1
-      ),
+    tiny.model(
+      'looped', vocab_size=V, prelude=1, coda=1, carry='both', mean_loops=3,
+      truncate=1,
     ),
     {'input': (3,), **dict.fromkeys(BLOCK, (3, 2))},
   ),
   'armt': (
-    armt.ARMT(
-      config=SHAPE, vocab_size=V, memory=MEMORY, causal=True, **SEGMENTS
-    ),
+    tiny.model('armt', **SIZES),
     {
       'input': (2,),
       **dict.fromkeys(BLOCK | {'memory', 'memory_read'}, (2, 2)),
     },
   ),
   'rmt': (
-    rmt.RMT(
-      config=SHAPE, vocab_size=V, layer=CAUSAL, num_tokens=2, **SEGMENTS
-    ),
+    tiny.model('rmt', **SIZES),
     {'input': (2,), **dict.fromkeys(BLOCK, (2, 2))},
   ),
   'trm': (
-    trm.TRM(
-      SHAPE, V, functools.partial(layers.Block, SHAPE, False),
-      trm.TinyRecursion(2, 3, 2),
-    ),
+    tiny.model('trm', vocab_size=V, inner_steps=2, cycles=3, supervision=2),
     {'answer': (2, 3), 'reasoning': (2, 3)},
   ),
 }  # fmt: skip
@@ -76,16 +56,7 @@ MODELS = {
 def build(name):
   """A model, its parameters, all far from zero, hooks, and both runs."""
   model, _ = MODELS[name]
-  fresh = jax.jit(model.init)(jax.random.key(1), ONE)
-  assert fresh.keys() == {'params'}
-  leaves, tree = jax.tree.flatten(fresh['params'])
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  params = tree.unflatten(
-    [
-      x + 0.2 * jax.random.normal(k, x.shape)
-      for x, k in zip(leaves, keys, strict=True)
-    ]
-  )
+  params = tiny.init(model, L, noise=0.2)
   see = jax.jit(functools.partial(activations.see, model))
   found = activations.find(model, params, ONE)
   return model, params, found, see(params, ONE), see(params, OTHER)
@@ -178,7 +149,7 @@ def test_a_patch_acts_from_its_place_on():
   masked['memory'] = found['memory'].mask(loop=0)
   logits = replacing('armt')(params, ONE, masked, seen)
   changed = jnp.abs(logits - output.logits).max((0, 2))
-  assert changed[:3].max() < 1e-5 and changed[3:].max() > 1e-3
+  assert changed[:SEGMENT].max() < 1e-5 and changed[SEGMENT:].max() > 1e-3
 
 
 def test_sites_and_places_that_are_not_there_are_named():

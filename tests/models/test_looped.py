@@ -6,19 +6,15 @@ import numpy as np
 import pytest
 
 from reasoning_depth.models import layers, looped, transformer
+from tests import tiny
 
-B, L, V = 2, 6, 5
-BACKBONE = layers.TransformerConfig(
-  num_layers=1, width=16, num_heads=2, mlp_width=32
-)
-BLOCK = functools.partial(layers.Block, BACKBONE, True)
-TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+TOKENS, V = tiny.tokens(), tiny.V
+BACKBONE = tiny.config(num_layers=1)  # as many as a prelude and a coda have
 
 
-@functools.cache
 def build(**fields):
-  model = looped.Looped(BACKBONE, V, BLOCK, looped.Recurrence(**fields))
-  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+  model = tiny.model('looped', BACKBONE, **fields)
+  return model, {'params': tiny.init(model)}
 
 
 def apply(model, variables, **kwargs):
@@ -29,7 +25,8 @@ def by_hand(variables, loops, fields):
   """The definition, loop by loop; returns the logits after each."""
   params = variables['params']
   read_out = jax.jit(transformer.ReadOut(V).apply)
-  stack = jax.jit(transformer.Stack(BACKBONE, BLOCK).apply)
+  layer = functools.partial(layers.Block, BACKBONE, True)
+  stack = jax.jit(transformer.Stack(BACKBONE, layer).apply)
 
   def run(name, x):
     return stack({'params': params[name]}, x)[0]

@@ -8,18 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import attention, layers, lstm, mamba, transformer
+from reasoning_depth.models import attention, lstm, mamba
+from tests import tiny
 
-B, L, D, V = 2, 9, 16, 7
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=D, num_heads=2, mlp_width=32
-)
-LAYERS = {
-  'transformer': functools.partial(layers.Block, BACKBONE, True),
-  'lstm': functools.partial(lstm.LSTMLayer, BACKBONE),
-  'mamba': functools.partial(mamba.MambaLayer, BACKBONE, 4),
-}
-TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+B, L, D, V = tiny.B, tiny.L, tiny.CONFIG.width, tiny.V
+TOKENS = tiny.tokens()
 
 
 def sigmoid(x):
@@ -28,7 +21,7 @@ def sigmoid(x):
 
 def test_lstm_by_hand():
   x = jax.random.normal(jax.random.key(0), (B, L, D))
-  layer = lstm.LSTMLayer(BACKBONE)
+  layer = lstm.LSTMLayer(tiny.CONFIG)
   variables = layer.init(jax.random.key(1), x)
   ours, _ = layer.apply(variables, x)
   params = jax.tree.map(np.asarray, variables['params'])
@@ -116,14 +109,13 @@ def test_selective_scan_by_hand():
   ],
 )  # fmt: skip
 def test_decoding_in_pieces_is_the_whole_sequence(name, positions, groups):
-  backbone = layers.TransformerConfig(
-    num_layers=2, width=D, num_heads=4, mlp_width=32, positions=positions,
-    rotary_fraction=1.0, row=4, max_length=L, num_kv_heads=groups,
+  backbone = tiny.config(
+    num_heads=4, positions=positions, rotary_fraction=1.0, row=4, max_length=L,
+    num_kv_heads=groups,
     rotary=attention.Rotary(100.0, 'llama3', 4.0, length=8),
   )  # fmt: skip
-  layer = functools.partial(LAYERS[name].func, backbone, *LAYERS[name].args[1:])
-  model = transformer.Transformer(backbone, V, layer)
-  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  model = tiny.model(name, backbone)
+  variables = {'params': tiny.init(model)}
   whole = jax.jit(model.apply)(variables, TOKENS).logits
   state, pieces = model.init_state(B, L), []
   if groups:
@@ -137,8 +129,8 @@ def test_decoding_in_pieces_is_the_whole_sequence(name, positions, groups):
 
 @pytest.mark.parametrize('name', ['lstm', 'mamba'])
 def test_nothing_reaches_back_in_time(name):
-  model = transformer.Transformer(BACKBONE, V, LAYERS[name])
-  variables = jax.jit(model.init)(jax.random.key(1), TOKENS)
+  model = tiny.model(name)
+  variables = {'params': tiny.init(model)}
   other = TOKENS.at[:, 5].set((TOKENS[:, 5] + 1) % V)
   ours, theirs = (
     jax.jit(model.apply)(variables, t).logits for t in (TOKENS, other)

@@ -1,35 +1,20 @@
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reasoning_depth.models import (
-  halting,
-  kernels,
-  layers,
-  rmt,
-  transformer,
-  windows,
-)
+from reasoning_depth.models import halting, kernels, transformer, windows
+from tests import tiny
 
-B, SEGMENT, M, V = 2, 4, 3, 7
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=16, num_heads=2, mlp_width=32
-)
-BLOCK = functools.partial(layers.Block, BACKBONE, True)
+B, SEGMENT, M = tiny.B, tiny.SEGMENT, tiny.MEMORY.num_tokens
+BACKBONE = tiny.CONFIG
 
 
-@functools.cache
 def build(truncate=0, stride=SEGMENT, count=3):
+  model = tiny.model('rmt', stride=stride, truncate=truncate)
   length = SEGMENT + (count - 1) * stride
-  model = rmt.RMT(
-    config=BACKBONE, vocab_size=V, layer=BLOCK, segment_length=SEGMENT,
-    stride=stride, num_tokens=M, truncate=truncate,
-  )  # fmt: skip
-  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
-  return model, jax.jit(model.init)(jax.random.key(1), tokens), tokens
+  return model, {'params': tiny.init(model, length)}, tiny.tokens(length)
 
 
 def test_scan_over_segments_is_a_loop():
@@ -41,7 +26,7 @@ def test_scan_over_segments_is_a_loop():
     for tokens_here in windows.split(tokens, SEGMENT, stride):
       x = params['embedding']['tokens']['embedding'][tokens_here]
       x = jnp.concatenate([memory, x, memory], axis=1)
-      x, _, _ = transformer.Stack(BACKBONE, BLOCK).apply(
+      x, _, _ = transformer.Stack(BACKBONE, model.layer).apply(
         {'params': params['segment']['stack']}, x
       )
       norm = params['segment']['norm']
@@ -88,7 +73,7 @@ def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions():
   memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
   x = params['embedding']['tokens']['embedding'][tokens]
   x = jnp.concatenate([memory, x, memory], axis=1)
-  _, _, usage = transformer.Stack(BACKBONE, BLOCK, adaptive).apply(
+  _, _, usage = transformer.Stack(BACKBONE, model.layer, adaptive).apply(
     {'params': params['segment']['stack']}, x
   )
   tokens_alone, all_of_them = usage.cost[:, M:-M].mean(), usage.cost.mean()

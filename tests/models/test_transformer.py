@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 
 from reasoning_depth.models import attention, kernels, layers, transformer
+from tests import tiny
 
-B, L, V = 2, 12, 7
-SMALL = layers.TransformerConfig(
-  num_layers=3, width=16, num_heads=2, mlp_width=32
-)
-TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+B, L, V = tiny.B, tiny.L, tiny.V
+TOKENS = tiny.tokens()
 
 
-@functools.cache
 def build(causal=True, **fields):
-  backbone = dataclasses.replace(SMALL, **fields)
-  block = functools.partial(layers.Block, backbone, causal)
-  model = transformer.Transformer(backbone, V, block)
-  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+  model = tiny.model('transformer', tiny.config(**fields), causal=causal)
+  return model, {'params': tiny.init(model)}
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -150,7 +145,7 @@ def test_causal_logits_ignore_later_tokens(parallel):
     params['embedding']['positions'] = positions
     return logits(model, {'params': params})[:, at].sum()
 
-  grad = jax.jit(jax.grad(reach))(jnp.zeros((L, SMALL.width)))
+  grad = jax.jit(jax.grad(reach))(jnp.zeros((L, tiny.CONFIG.width)))
   assert jnp.all(grad[at + 1 :] == 0)
   assert jnp.all(jnp.any(grad[: at + 1] != 0, axis=-1))
 
@@ -163,7 +158,7 @@ def test_masked_logits_see_later_tokens():
 
 
 @pytest.mark.parametrize(
-  'fields', [{'remat': 'full'}, {'remat': 'dots'}, {'unroll': 3}]
+  'fields', [{'remat': 'full'}, {'remat': 'dots'}, {'unroll': 2}]
 )
 def test_execution_choices_change_nothing(fields):
   model, variables = build()
@@ -180,11 +175,11 @@ def test_execution_choices_change_nothing(fields):
 def test_scan_over_layers_is_a_loop_over_blocks():
   model, variables = build()
   params = variables['params']
-  x = transformer.Embedding(SMALL, V).apply(
+  x = transformer.Embedding(tiny.CONFIG, V).apply(
     {'params': params['embedding']}, TOKENS
   )
-  block = jax.jit(layers.Block(SMALL, True).apply)
-  for i in range(SMALL.num_layers):
+  block = jax.jit(layers.Block(tiny.CONFIG, True).apply)
+  for i in range(tiny.CONFIG.num_layers):
     blocks = params['stack']['layers']['block']
     own = jax.tree.map(lambda p, i=i: p[i], blocks)
     x, _ = block({'params': own}, x)

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 
 import jax
@@ -7,21 +6,15 @@ import numpy as np
 import pytest
 
 from reasoning_depth.models import layers, transformer, trm
+from tests import tiny
 
-B, L, V = 2, 6, 5
-BACKBONE = layers.TransformerConfig(
-  num_layers=1, width=16, num_heads=2, mlp_width=32, norm='rms',
-  norm_place='post', mlp='swiglu', parallel_residual=False,
-)  # fmt: skip
-TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
+TOKENS = tiny.tokens()
 
 
-@functools.cache
 def build(mixer='attention', **fields):
-  backbone = dataclasses.replace(BACKBONE, mixer=mixer)
-  block = functools.partial(layers.Block, backbone, False)
-  model = trm.TRM(backbone, V, block, trm.TinyRecursion(**fields))
-  return model, jax.jit(model.init)(jax.random.key(1), TOKENS)
+  backbone = tiny.config(mixer=mixer, **tiny.TRM)
+  model = tiny.model('trm', backbone, **fields)
+  return model, {'params': tiny.init(model)}
 
 
 def by_hand(model, variables, count):

@@ -1,10 +1,10 @@
-"""Trains, scores and looks into small models that reason in many steps.
+"""Trains, evaluates and analyses small models that reason in many steps.
 
   python main.py --config=configs/armt.py:cpu
   python main.py --mode=evaluate --workdir=runs/armt-cpu
 
-The same command again goes on where the run stopped. `--config.GROUP.FIELD=…`
-sets any field of the config; `--mode=show` lists them with their meaning.
+The same command again resumes the run. `--config.GROUP.FIELD=…` sets any field
+of the config; `--mode=show` lists them with their meaning.
 """
 
 import pathlib
@@ -22,11 +22,17 @@ WORKDIR = flags.DEFINE_string(
 )
 MODE = flags.DEFINE_enum('mode', 'train', list(usage.MODES), 'What to do')
 DISTRIBUTED = flags.DEFINE_bool(
-  'distributed', False, 'Join the other hosts, as Cloud TPU, Slurm or GKE say'
+  'distributed', False, 'Join the other hosts of Cloud TPU, Slurm or GKE'
 )
-COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT elsewhere')
-PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many join')
-PROCESS = flags.DEFINE_integer('process_id', None, 'Which this is, from 0')
+COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'HOST:PORT of process 0, on other clusters'
+)
+PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'Number of processes, with --coordinator'
+)
+PROCESS = flags.DEFINE_integer(
+  'process_id', None, 'Number of this process from 0, with --coordinator'
+)
 
 
 def main(argv: list[str]) -> int:
@@ -46,10 +52,10 @@ def main(argv: list[str]) -> int:
 
 
 def _run(overrides: list[str]) -> None:
-  # Imported late, so that mistakes in flags are told at once.
+  # Imported late, so that mistakes in flags are reported at once.
   from reasoning_depth import modes
   from reasoning_depth.runtime import compilation, configuration, distributed
-  from reasoning_depth.training import config as whole
+  from reasoning_depth.training import config as config_lib
 
   compilation.use_cache()
   distributed.start(
@@ -60,7 +66,7 @@ def _run(overrides: list[str]) -> None:
   elif MODE.value == 'train':
     raise errors.UsageError('--config is missing: as --config=configs/armt.py')
   else:
-    config = whole.read(_folder())
+    config = config_lib.read(_folder())
   configuration.apply(config, overrides)
   with distributed.together():
     modes.MODES[MODE.value](config, _folder(), overrides)

@@ -1,33 +1,33 @@
-"""Ways in which a run ends early, each told in one line and by an exit code.
+"""Errors that end a run with a message of one line and an exit code.
 
-Everything else that is raised is a fault of the code or of the machine: it
-keeps its traceback and ends with exit code 1.
+Any other exception is a fault of the code or of the machine: main.py shows its
+traceback and exits with code 1.
 """
 
 
 class Ending(Exception):
-  """A run has ended; the message says why. Base of the ways there are."""
+  """Base class; the message says why the run ended."""
 
   exit_code = 1
 
 
 class UsageError(Ending, ValueError):
-  """What a user asked for cannot be: a config, a word, a file, a run folder.
+  """A user's mistake in a config, a flag, a file or a run folder.
 
-  The message is one line that names what was given and what is allowed.
+  The message is one line that names the value given and what is allowed.
   """
 
   exit_code = 2
 
 
 class Stopped(Ending):
-  """A signal has ended the run, or the end of another process of it.
+  """The run was ended by a signal, or by the loss of one of its processes.
 
-  The same command goes on from what is saved.
+  The same command resumes it from the newest checkpoint.
   """
 
-  exit_code = 75  # as sysexits' EX_TEMPFAIL
+  exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class NotSaved(Ending):
-  """The last state of a run could not be written."""
+  """The last state of a run could not be saved."""

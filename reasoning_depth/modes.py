@@ -1,4 +1,4 @@
-"""What main.py can do with a run."""
+"""The modes of main.py."""
 
 import os
 import pathlib
@@ -24,7 +24,7 @@ from reasoning_depth.training import (
   state,
 )
 
-_LONGEST = 200  # bytes of a file's name that overrides may take
+_LONGEST = 200  # most bytes of overrides in a file name
 
 
 def train(
@@ -32,10 +32,10 @@ def train(
   folder: pathlib.Path,
   overrides: Sequence[str],
 ) -> None:
-  """Trains, or goes on, and ends with the final evaluation."""
+  """Trains or resumes a run; ends with the final evaluation."""
   del overrides
   loop.train(experiment.build(config), folder)
-  _tell(folder)
+  _report(folder)
 
 
 def show(
@@ -58,7 +58,7 @@ def evaluate(
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
   final.evaluate(exp, current, folder, name, _short(overrides))
-  _tell(folder, f'test{name}')
+  _report(folder, f'test{name}')
 
 
 def analyze(
@@ -66,22 +66,22 @@ def analyze(
   folder: pathlib.Path,
   overrides: Sequence[str],
 ) -> None:
-  """Looks inside the newest checkpoint of a run folder, in every way it can."""
+  """Runs every analysis that applies to a run folder's newest checkpoint."""
   suffix = _suffix(overrides)
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
-  params = _whole(exp, current)
+  params = _replicated(exp, current)
   head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
-  for name, look in analysis.ANALYSES.items():
+  for name, run in analysis.ANALYSES.items():
     key = state.evaluation_key(config.seed)
-    found = look(exp.model, exp.task, params, key, config)
+    found = run(exp.model, exp.task, params, key, config)
     if found is None:
       print(f'{name}: not for this model and task')
       continue
     path = folder / 'evaluations' / f'{name}{suffix}.json'
     writer.write_json(path, {'analysis': name, **head, **found})
     print(path)
-  _tell(folder)
+  _report(folder)
 
 
 def export(
@@ -89,17 +89,17 @@ def export(
   folder: pathlib.Path,
   overrides: Sequence[str],
 ) -> None:
-  """Writes the newest checkpoint as one of Hugging Face, without a memory.
+  """Writes the newest checkpoint in Hugging Face form, without a memory.
 
   Raises:
-    UsageError: where the folder is there already, or as `pretrained.save`.
+    UsageError: where the folder exists already, or as `pretrained.save`.
   """
   del overrides
   target = folder / 'huggingface'
   if target.exists():
     raise errors.UsageError(f'{target}: is there already')
   exp = experiment.build(config)
-  params = _whole(exp, resume.restore(exp, folder))
+  params = _replicated(exp, resume.restore(exp, folder))
   if jax.process_index() == 0:
     unfinished = target.with_suffix('.unfinished')
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -108,14 +108,14 @@ def export(
     print(target)
 
 
-def _whole(exp: experiment.Experiment, current: state.TrainState) -> Any:
-  """The parameters to score, all of them on each device."""
-  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
-  return whole(current.best_params)
+def _replicated(exp: experiment.Experiment, current: state.TrainState) -> Any:
+  """The parameters to evaluate, replicated on all devices."""
+  replicate = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
+  return replicate(current.best_params)
 
 
 def _suffix(overrides: Sequence[str]) -> str:
-  """Suffix of a file's name that names the fields overridden."""
+  """File suffix naming the overrides."""
   name = ''.join(f'-{o}' for o in _short(overrides))
   if len(os.fsencode(name)) > _LONGEST:
     raise errors.UsageError(
@@ -133,7 +133,7 @@ def replay(
   folder: pathlib.Path,
   overrides: Sequence[str],
 ) -> None:
-  """Makes the step at which a run diverged again, alone."""
+  """Runs the step at which a run diverged again."""
   del overrides
   exp = experiment.build(config)
   current = resume.restore(exp, folder, divergence.FOLDER)
@@ -160,9 +160,10 @@ MODES = {
 }
 
 
-def _tell(folder: pathlib.Path, evaluation: str = '') -> None:
+def _report(folder: pathlib.Path, evaluation: str = '') -> None:
+  """Writes the run's report and prints its summary."""
   if jax.process_index() == 0:
-    # Matplotlib takes a while to load, and is needed at the end alone.
+    # Imported late: Matplotlib is slow to load.
     from reasoning_depth import report
 
     report.write(folder)

@@ -7,9 +7,9 @@ A task, a model or a method of training has a frozen dataclass of settings::
     mean_loops: int = settings.field(4, 'loops at inference', least=1)
     draw: str = settings.field('fixed', 'loops of a batch', choices=DRAWS)
 
-Whoever makes one, `Recurrence(mean_loops=0)`, gets a `UsageError` for a value
-out of range. Configs, their check and `--mode=show` read the same declaration
-through `declared`; nothing repeats it.
+A value out of range, as in `Recurrence(mean_loops=0)`, raises `UsageError`.
+Configs, their check and `--mode=show` read the same declaration, through
+`declared`.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from reasoning_depth import errors
 
 INT32 = 2**31 - 1
 FLOAT32 = 3.4028234e38
-_SHOWN = 80  # characters of what was given, in an error
-_KEY = 'setting'  # of a dataclass field's metadata
+_SHOWN = 80  # most characters of a value in an error
+_KEY = 'setting'  # in a dataclass field's metadata
 KINDS = {
   bool: 'True or False',
   int: 'a whole number',
@@ -40,13 +40,13 @@ class Field:
   """A declared field.
 
   Attributes:
-    default: gives the type as well; numbers of a tuple are whole.
-    meaning: what it is, with its unit.
-    least: smallest number, of a tuple's too.
-    most: largest number.
-    above: whether `least` itself is not allowed.
-    below: whether `most` itself is not allowed.
-    choices: allowed words; none where any is.
+    default: also gives the type; a tuple is of ints.
+    meaning: one line, with the unit.
+    least: smallest number allowed; of a tuple, for each number.
+    most: largest number allowed, likewise.
+    above: whether `least` itself is excluded.
+    below: whether `most` itself is excluded.
+    choices: allowed words; () for any text.
   """
 
   default: Any
@@ -64,7 +64,7 @@ class Field:
 
   @property
   def allowed(self) -> str:
-    """The allowed values in a few words."""
+    """The allowed values, as text."""
     if self.choices:
       return ', '.join(self.choices)
     if self.kind in (bool, str):
@@ -83,7 +83,7 @@ class Field:
     )
 
   def complaint(self, value: Any) -> str:
-    """What a value has to be and is not, or nothing."""
+    """Why a value is not allowed, or ''."""
     if not self.has_type(value):
       return f'must be {KINDS[self.kind]}'
     if self.choices and value not in self.choices:
@@ -91,7 +91,7 @@ class Field:
       return f'allowed are {", ".join(self.choices)}{near}'
     if self.kind in (bool, str):
       return ''
-    # NaN is in no range.
+    # Comparisons are written so that NaN fails.
     for number in value if self.kind is tuple else (value,):
       if not (number > self.least if self.above else number >= self.least):
         return f'must be {"above" if self.above else "at least"} {self.least}'
@@ -117,8 +117,8 @@ def field(
     meaning: one line, with the unit.
     least: smallest number allowed.
     most: largest number allowed.
-    above: in the place of `least`, where that is not allowed itself.
-    below: in the place of `most`, where that is not allowed itself.
+    above: exclusive bound, instead of `least`.
+    below: exclusive bound, instead of `most`.
     choices: allowed words.
   """
   largest = FLOAT32 if isinstance(default, float) else INT32
@@ -139,16 +139,16 @@ def group(kind: 'type[Settings]', **defaults: Any) -> Any:
 
   Args:
     kind: the dataclass.
-    **defaults: of its fields, where they are others than its own.
+    **defaults: of its fields, where they differ from the dataclass's.
   """
   default = kind(**defaults)
   return dataclasses.field(default=default, metadata={_KEY: default})
 
 
 class Settings:
-  """Base of settings dataclasses; refuses values out of range.
+  """Base of settings dataclasses; raises `UsageError` for values out of range.
 
-  A subclass that checks more calls `super().__post_init__()` first.
+  A subclass with further checks calls `super().__post_init__()` first.
   """
 
   def __post_init__(self):
@@ -165,7 +165,7 @@ S = TypeVar('S', bound=Settings)
 
 
 def _own(kind: type) -> dict[str, Any]:
-  """By name, what `field` or `group` has put into a dataclass's fields."""
+  """By name, the declarations that `field` and `group` made."""
   return {
     f.name: f.metadata[_KEY]
     for f in dataclasses.fields(kind)
@@ -210,7 +210,7 @@ def build(kind: type[S], given: Mapping[str, Any]) -> S:
     given: values by name; groups are mappings.
 
   Raises:
-    UsageError: for a field that is not there, or out of range.
+    UsageError: for an unknown field, or a value out of range.
   """
   own, made = _own(kind), {}
   for name, value in given.items():
@@ -227,7 +227,7 @@ def build(kind: type[S], given: Mapping[str, Any]) -> S:
 
 @contextlib.contextmanager
 def within(prefix: str) -> Iterator[None]:
-  """Inside, a `UsageError` that begins with a field's name gets its group's."""
+  """Puts a prefix, such as 'config.model.', before a `UsageError`'s message."""
   try:
     yield
   except errors.UsageError as error:
@@ -240,7 +240,7 @@ def complain(name: str, value: Any, allowed: str) -> NoReturn:
 
 
 def choose(name: str, value: str, allowed: Mapping[str, Any]) -> Any:
-  """What a word stands for; a `UsageError` where it stands for nothing."""
+  """`allowed[value]`; raises `UsageError` for an unknown word."""
   if value not in allowed:
     near = suggest(str(value), allowed)
     complain(name, value, f'allowed are {", ".join(allowed)}{near}')
@@ -248,7 +248,7 @@ def choose(name: str, value: str, allowed: Mapping[str, Any]) -> Any:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Nested groups by dotted name; of an empty group, its own."""
+  """Values of nested groups by dotted name; an empty group is kept as it is."""
   flat = {}
   for name, value in tree.items():
     if isinstance(value, dict | ml_collections.ConfigDict) and value:
@@ -259,20 +259,20 @@ def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def shown(value: Any, most: int = _SHOWN) -> str:
-  """A value as one line of an error, cut short."""
+  """A value as printable text for an error, cut to `most` characters."""
   text = str(value)
   text = text if len(text) <= most else text[:most] + '…'
   return text if text.isprintable() else ascii(text)
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
-  """'; did you mean …?', or nothing where no word is near.
+  """'; did you mean …?', or '' where no word is similar.
 
-  A field may be named without its groups.
+  Also compares with a field's name without its groups.
   """
   whole = {name: name for name in allowed}
   leaves = {name.rpartition('.')[2]: name for name in whole}
-  # What is very near is looked for first: that is fast.
+  # Close matches first: a high cutoff is fast.
   for names, cutoff in ((whole, 0.85), (leaves, 0.85), (whole, 0.6)):
     for near in difflib.get_close_matches(word, names, 1, cutoff):
       return f'; did you mean {names[near]!r}?'

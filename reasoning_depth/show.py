@@ -1,4 +1,4 @@
-"""What `--mode=show` prints: the config, the model, and the cost of a step."""
+"""`--mode=show`: the config, the parameters, and the cost of a train step."""
 
 import math
 
@@ -6,10 +6,10 @@ import jax
 from clu import parameter_overview
 
 from reasoning_depth import settings
-from reasoning_depth.training import config as whole
+from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import curriculum, experiment, loop, resume
 
-_WIDEST = 44  # columns of a field with its value
+_WIDTH = 44  # columns of a field with its value
 
 
 def text(exp: experiment.Experiment) -> str:
@@ -25,14 +25,14 @@ def fields(exp: experiment.Experiment) -> str:
   """A line for each field of the config."""
   flat = settings.flatten(exp.config)
   lines = []
-  for name, field in whole.declared(flat).items():
+  for name, field in config_lib.declared(flat).items():
     head = f'{name} = {flat[name]!r}'
-    lines.append(f'{head:<{_WIDEST}}  # {field.meaning} [{field.allowed}]')
+    lines.append(f'{head:<{_WIDTH}}  # {field.meaning} [{field.allowed}]')
   return '\n'.join(lines)
 
 
 def parameters(params) -> str:
-  """The parameters by module, from their shapes."""
+  """A table of the parameters by module; only shapes are used."""
   zeros = jax.tree.map(lambda x: jax.numpy.broadcast_to(0.0, x.shape), params)
   return parameter_overview.get_parameter_overview(
     zeros, include_stats=False, max_lines=80
@@ -40,7 +40,7 @@ def parameters(params) -> str:
 
 
 def costs(exp: experiment.Experiment, layout) -> str:
-  """Sequence length, operations and memory of a training step, by XLA."""
+  """Sequence length, and XLA's FLOPs and memory of a training step."""
   state = resume.abstract(*layout)
   stage = curriculum.at_stage(exp, 0)
   compiled = loop.compile_dispatch(stage, state, num_steps=1)

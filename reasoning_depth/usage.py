@@ -1,19 +1,19 @@
-"""What `main.py --help` says."""
+"""The text of `main.py --help`."""
 
 import ast
 import pathlib
 from collections.abc import Mapping
 
 MODES = {
-  'train': 'train, or go on; ends with the final evaluation',
-  'show': 'print the config, its fields, the model and its cost; run nothing',
+  'train': 'train or resume; ends with the final evaluation',
+  'show': 'print config, parameters and cost of a step; do not train',
   'evaluate': 'score the newest checkpoint of a run folder',
   'analyze': 'accuracy against depth steps, logit lens, activation patching',
   'export': 'write the newest checkpoint as a Hugging Face checkpoint',
-  'replay': 'make the step at which a run diverged again',
+  'replay': 'run the step at which a run diverged again',
 }
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
-_WIDE = 22  # columns of a name
+_WIDTH = 22  # columns of a name
 
 
 def text(
@@ -21,12 +21,12 @@ def text(
   flags: Mapping[str, str],
   words: Mapping[str, str],
 ) -> str:
-  """Flags, modes, configs with their words, and where to read on.
+  """Flags, modes, configs with their words, exit codes, documentation.
 
   Args:
-    head: what the program is for.
+    head: purpose of the program.
     flags: meaning by name.
-    words: meaning of those that may stand after the colon.
+    words: meaning by word, of those allowed after the colon of `--config`.
   """
   return '\n\n'.join(
     [
@@ -35,8 +35,8 @@ def text(
       _table('Modes (--mode=…)', MODES),
       _table('Configs (configs/NAME.py)', _configs()),
       _table(
-        'Words after the colon, with commas between (some configs have their '
-        'own, told\nin their docstrings)',
+        'Words after the colon, separated by commas (some configs have more: '
+        'see their\ndocstrings)',
         words,
       ),
       'Exit codes: 0 done, 1 a failure (with its traceback), 2 bad usage or '
@@ -57,5 +57,5 @@ def _configs() -> dict[str, str]:
 
 
 def _table(title: str, rows: Mapping[str, str]) -> str:
-  lines = [f'  {name:<{_WIDE}} {meaning}' for name, meaning in rows.items()]
+  lines = [f'  {name:<{_WIDTH}} {meaning}' for name, meaning in rows.items()]
   return '\n'.join([f'{title}:', *lines])

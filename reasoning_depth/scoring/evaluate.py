@@ -95,11 +95,11 @@ class Evaluator:
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
     # Every host reads the outputs.
-    self._whole = sharding.replicated(mesh)
+    self._replicated = sharding.replicated(mesh)
     self._generates, self._thinking = generates or task.generates, thinking
     self._model = model
     self._eval_step = make_eval_step(model, config['train'])
-    self.step = jax.jit(self._eval_step, out_shardings=self._whole)
+    self.step = jax.jit(self._eval_step, out_shardings=self._replicated)
 
   @property
   def scored_by(self) -> str:
@@ -146,7 +146,7 @@ class Evaluator:
 
   @functools.cached_property
   def _generating(self) -> Callable:
-    return jax.jit(self._generate, out_shardings=self._whole)
+    return jax.jit(self._generate, out_shardings=self._replicated)
 
   def _generate(self, params, batch):
     loss, _ = self._eval_step(params, batch)

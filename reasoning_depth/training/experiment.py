@@ -15,7 +15,7 @@ from reasoning_depth.models import base as base_model
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate
 from reasoning_depth.tasks import base
-from reasoning_depth.training import config as whole
+from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import methods, optimizer, step
 
 
@@ -37,7 +37,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   Raises:
     UsageError: naming the field, its value and what is allowed.
   """
-  made = whole.check(config)
+  made = config_lib.check(config)
   with settings.within('config.task.'):
     task = tasks.make(config.task)
   with settings.within('config.model.'):

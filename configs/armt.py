@@ -4,13 +4,12 @@
 
 The default is the paper's size on look-ahead 1 to 4 in one model (its
 multi-horizon setting); `:k=2` is its O-S at one look-ahead, `:act=layer` adds
-adaptive computation. None of these has been trained to the end yet: not
-measured.
+adaptive computation. Not measured at this size.
 
 `:cpu` (radius 1, 12 cells, 6 states): exact match 0.959, 0.923 and 0.930 on
-rules never trained on, at most 0.001 less than their share of the ceiling, in
+rules not seen in training (at most 0.001 below their share of the ceiling), in
 seven to eight minutes on two CPU cores; seeds 0, 1, 2. Seed 0 with another
-number of updates in a dispatch, which changes rounding alone, reached 0.872
+number of steps per dispatch, which changes rounding only, reached 0.872
 (results/cpu/armt_cpu.json).
 """
 

@@ -5,20 +5,21 @@ r"""Associative retrieval with ARMT: remember and rewrite (2407.04841).
   python main.py --mode=evaluate --workdir=runs/association \
     --config.task.num_pairs=500
 
-About 500k parameters, one pair a segment, keys and values over 16 symbols. The
-number of pairs grows through a curriculum, to 200 (remember, keys of three
-symbols) or 50 (rewrite, keys of one). Not measured.
+About 500k parameters, one pair per segment, an alphabet of 16 symbols. A
+curriculum increases the number of pairs up to 200 (remember, keys of three
+symbols) or 50 (rewrite, keys of one symbol). Not measured.
 
 `:task=rewrite,cpu` (23k parameters), trained on up to 50 pairs, exact match on
 1,024 test samples of 50, 500, 1,000 and 2,000 pairs: 1.000 at all four, once
-0.997 at the last (seeds 0, 1 and 2, 8 to 10 minutes on one core beside other
-work; results/cpu/association_rewrite_cpu.json). `:task=remember,cpu` has keys
-of two symbols; with five runs in a chain, told in results/RESULTS.md, it has
-0.998 at 200 pairs (seed 0). As one run it is not measured.
+0.997 at the last (seeds 0, 1 and 2, 8 to 10 minutes on one core of a busy
+machine; results/cpu/association_rewrite_cpu.json). `:task=remember,cpu` has
+keys of two symbols; five runs, each starting from the one before (see
+results/RESULTS.md), reach 0.998 at 200 pairs (seed 0). A single run is not
+measured.
 
-The paper's code also makes keys longer from stage to stage and draws the number
-of pairs of each batch; here both are fixed within a stage and the key's length
-through the run.
+The paper's code also increases the key length from stage to stage and draws the
+number of pairs for each batch; here the number of pairs is fixed within a stage
+and the key length throughout the run.
 """
 
 import ml_collections
@@ -26,7 +27,7 @@ import ml_collections
 from configs import common
 
 STAGES = (1, 2, 3, 5, 10, 20, 40, 50, 200)
-CPU_STAGES = (2, 10, 50, 200)  # a program is compiled for each
+CPU_STAGES = (2, 10, 50, 200)  # few: each stage compiles a program
 MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
 
 
@@ -36,7 +37,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   variant = common.choose('task', words.get('task', 'remember'), MOST)
   c = common.base('armt')
   c.model.mlp_width = 128
-  # A segment is a pair.
+  # One pair per segment.
   c.model.memory.update(
     num_tokens=4, segment_states=1, repeat_states=0, unroll=4
   )
@@ -62,7 +63,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
       c.task.key_length = 2  # 256 keys
       c.model.memory.key_width = 64  # 384 features
     else:
-      # Both for lengths past the trained one.
+      # Both help generalisation to more pairs than in training.
       c.model.memory.use_denominator = False
       c.train.weight_decay = 1.0
   return c
@@ -74,7 +75,7 @@ def stages(
   most: int,
   most_steps: int,
 ) -> None:
-  """A curriculum up to `most` pairs; a stage takes `most_steps` at most."""
+  """A curriculum up to `most` pairs, with at most `most_steps` per stage."""
   values = tuple(n for n in counts if n <= most)
   c.task.num_pairs = most
   c.train.curriculum.field = 'num_pairs'
@@ -90,7 +91,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.parallel_residual = False
   c.model.positions = 'rotary'  # pairs have no lattice
   c.model.rotary_fraction = 0.25
-  c.model.memory.num_tokens = 1  # writes one key for each pair
+  c.model.memory.num_tokens = 1  # one key written per pair
   c.model.memory.key_width = 16
   c.model.memory.unroll = 1
   c.train.num_steps = 2_000
@@ -105,6 +106,6 @@ def cpu(c: ml_collections.ConfigDict) -> None:
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:
-  c.model.unroll = c.model.memory.unroll = 1  # compiles sooner
+  c.model.unroll = c.model.memory.unroll = 1  # compiles faster
   c.model.memory.num_tokens = 2
   c.model.memory.key_width = 8

@@ -4,21 +4,21 @@ r"""BABILong: facts hidden in long text (2406.10149; ARMT on it: 2407.04841).
   python main.py --mode=evaluate --workdir=runs/babilong-task=qa1,gpu \
     --config.task.length=1048576 --config.eval.test_samples=100
 
-ARMT of GPT-2's size, segments of 512 tokens, 10 memory tokens; the text grows
-through a curriculum from 1 segment to 32 (16,384 tokens). `task=` is qa1 to
-qa5. Sizes are the paper's; there the weights come from GPT-2 and its tokenizer,
-here from nothing and of whole words. The second command scores the run at a
-length it was not trained at, in segments. Not measured.
+ARMT of GPT-2's size, segments of 512 tokens, 10 memory tokens; a curriculum
+increases the text from 1 segment to 32 (16,384 tokens). `task=` is qa1 to qa5.
+Sizes are the paper's. The paper starts from GPT-2's weights and tokenizer; here
+the weights are random and tokens are whole words. The second command evaluates
+the run at a length not seen in training, segment by segment. Not measured.
 
 `:task=qa1,cpu` (145k parameters, segments of 32 tokens, trained on up to 16 of
 them), exact match on test samples of 512, 5,120 and 51,200 tokens: 0.972,
-0.989, 0.452 (seed 0, 61 minutes on one core beside other work); with a second
-run of more weight decay, told in results/RESULTS.md, 0.977, 0.997, 0.996
+0.989, 0.452 (seed 0, 61 minutes on one core of a busy machine); after a second
+run with more weight decay (see results/RESULTS.md) 0.977, 0.997, 0.996
 (results/cpu/babilong_qa1_cpu.json).
 
 `--config.task.background=a.txt,b.txt --config.task.tokenizer=file.json` hides
-the facts in real books. The words `160m`, `1b`, `3b` and `8b` take LLaMA's
-blocks instead, which can begin from a checkpoint of Hugging Face:
+the facts in real books. The words `160m`, `1b`, `3b` and `8b` select LLaMA
+blocks, which can be initialised from a Hugging Face checkpoint:
 
   python main.py --config=configs/babilong.py:task=qa1,1b,gpu \
     --config.train.init_from=CHECKPOINT \
@@ -32,7 +32,7 @@ from reasoning_depth.tasks import babi
 
 SEGMENT = 512  # tokens
 STAGES = (1, 2, 4, 8, 16, 32)  # segments
-SHORT = {'qa1': 32, 'qa4': 32}  # tokens that hold some facts and the question
+SHORT = {'qa1': 32, 'qa4': 32}  # tokens, enough for some facts and the question
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
@@ -58,7 +58,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     stages(c, SHORT.get(question, 256), (1, 2), 20)
   else:
     stages(c, SHORT.get(question, 256), (1, 2, 4, 8, 16), 0)
-    # With batches of 64 the first stage stayed at 0.6 for 2,000 steps.
+    # At batch size 64 the first stage stayed at 0.6 for 2,000 steps.
     c.train.curriculum.batch_multipliers = (8, 8, 4, 2, 1)
   return c
 
@@ -77,8 +77,8 @@ def stages(
   counts: tuple[int, ...],
   most_steps: int,
 ) -> None:
-  """A curriculum over the number of segments; most_steps in a stage at most."""
-  c.model.memory.segment_states = segment  # a state is a token
+  """A curriculum over the number of segments; `most_steps` caps each stage."""
+  c.model.memory.segment_states = segment  # one token per row
   c.task.length = segment * counts[-1]
   c.train.curriculum.field = 'length'
   c.train.curriculum.stages = tuple(segment * n for n in counts)
@@ -110,7 +110,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:
-  c.model.unroll = 1  # compiles sooner
+  c.model.unroll = 1  # compiles faster
   c.model.num_kv_heads = 0
   c.model.memory.num_tokens = 2
   c.model.memory.key_width = 8

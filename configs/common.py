@@ -1,4 +1,4 @@
-"""What all configs share: defaults, words after the colon, the smoke form."""
+"""Shared by all configs: defaults, words after the colon, smoke and cpu."""
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
@@ -12,8 +12,8 @@ from reasoning_depth.training import config as whole
 
 # Words that every config understands.
 FLAGS = {
-  'smoke': 'under a minute on two CPU cores, through the whole path',
-  'cpu': 'minutes on two CPU cores, to a number worth seeing',
+  'smoke': 'under a minute on two CPU cores; tests the whole pipeline',
+  'cpu': 'minutes on two CPU cores; learns a small task',
   'gpu': 'one H100',
   'curriculum': 'stages over the look-ahead, from 1 up',
 }
@@ -29,7 +29,7 @@ WORDS = FLAGS | {f'{name}=…': meaning for name, meaning in VALUES.items()}
 
 
 def at_full_size(arg: str) -> bool:
-  """Whether the words leave the size of the experiment as it is."""
+  """Whether the experiment has its full size, without `smoke` or `cpu`."""
   return not parse_arg(arg).keys() & {'smoke', 'cpu'}
 
 
@@ -38,7 +38,7 @@ def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
 
   Args:
     arg: the words.
-    own: flags that one config has besides.
+    own: additional flags of one config.
 
   Returns:
     flags as {'smoke': ''}, values as {'k': '2'}.
@@ -66,7 +66,7 @@ def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
 
 
 def choose(name: str, text: str, allowed: Collection[str]) -> str:
-  """The value of a word `name=…`, if it is one of those allowed."""
+  """The value of a word `name=…`; raises `UsageError` if it is not allowed."""
   if text not in allowed:
     raise errors.UsageError(
       f'word {name}={settings.shown(text)}: allowed are {", ".join(allowed)}'
@@ -75,7 +75,7 @@ def choose(name: str, text: str, allowed: Collection[str]) -> str:
 
 
 def refuse(arg: str, name: str, *words: str) -> None:
-  """Raises `UsageError` for words that this config does not have."""
+  """Raises `UsageError` for words that the config `name` does not support."""
   for word in words:
     if word in parse_arg(arg):
       shown = word if word in FLAGS else f'{word}=…'
@@ -88,16 +88,16 @@ def build(
   cpu: Callable[[ml_collections.ConfigDict], None] = lambda c: None,
   smoke: Callable[[ml_collections.ConfigDict], None] = lambda c: None,
 ) -> ml_collections.ConfigDict:
-  """A config with what the words after the colon ask for.
+  """Applies the words after the colon to a config.
 
   Args:
     arg: the words.
     c: the config without words, from `base`.
-    cpu: what this config adds to the form `cpu`.
-    smoke: what it adds to the form `smoke`.
+    cpu: changes for the word `cpu`, after the shared ones.
+    smoke: changes for the word `smoke`, after the shared ones.
 
   Raises:
-    UsageError: for a word that this config does not have.
+    UsageError: for a word that this config does not support.
   """
   words = parse_arg(arg)
   if 'gpu' in words:
@@ -124,7 +124,7 @@ def build(
 def base(model: str, method: str = 'supervised') -> ml_collections.ConfigDict:
   """The defaults, with the paper's setting of the task (2508.16745).
 
-  What each field means is declared with its default: in the task, the model,
+  Fields are documented where their defaults are: in the task, the model,
   `training.config`, `scoring.evaluate`, `analysis`, `runtime.checkpoint` and
   `runtime.sharding`; `--mode=show` lists all.
   """
@@ -135,14 +135,14 @@ def base(model: str, method: str = 'supervised') -> ml_collections.ConfigDict:
 
 
 def task(name: str, **fields: Any) -> ml_collections.ConfigDict:
-  """A group `task` with the defaults of another task, and these fields."""
+  """The group `task` of a task, with its defaults but for `fields`."""
   return ml_collections.ConfigDict(
     {'name': name, **settings.values(tasks.TASKS[name](**fields))}
   )
 
 
 def put(group: ml_collections.ConfigDict, **fields: Any) -> None:
-  """Sets those of the fields that a group has."""
+  """Sets fields of a group, skipping those that it lacks."""
   for name, value in fields.items():
     if name in group:
       group[name] = value
@@ -162,7 +162,7 @@ def act(c: ml_collections.ConfigDict, text: str) -> None:
 
 
 def variant(c: ml_collections.ConfigDict, text: str) -> None:
-  """Sets the variant of the task, with a layout and look-ahead it can have."""
+  """Sets the task variant, with a layout and look-ahead that it allows."""
   c.task.variant = text
   c.task.layout = orbit_tokens.LAYOUT_OF.get(text, c.task.layout)
   if text in orbit_tokens.ONE_LOOK_AHEAD:
@@ -194,19 +194,18 @@ def staged(c: ml_collections.ConfigDict) -> None:
 
 
 def gpu(c: ml_collections.ConfigDict) -> None:
-  """The same science on one H100: bfloat16 and longer dispatches."""
+  """The same experiment on one H100: bfloat16 and longer dispatches."""
   c.model.dtype = 'bfloat16'
   c.train.steps_per_dispatch = 500
 
 
 def _cpu(c: ml_collections.ConfigDict) -> None:
-  """A lattice on which two CPU cores learn to infer rules in minutes.
+  """A small lattice: rules are learned in minutes on two CPU cores.
 
-  Radius 1, since a transformer of this size does not get far with radius 2 in
-  the time (12 cells, 8 states, relative positions: exact match 0.25 in
-  validation after 1,000 steps, and rising). It has only 256 rules: the 205 of
-  the training split can be learnt by heart, and a held-out score rests on the
-  26 of the test split.
+  Radius 1, since a transformer of this size is slow to learn radius 2 (12
+  cells, 8 states, relative positions: exact match 0.25 in validation after
+  1,000 steps, and rising). It has only 256 rules: the 205 of the training split
+  can be memorised, and the test score is over only the 26 of the test split.
   """
   c.task.width = 12
   c.task.radius = 1
@@ -221,7 +220,7 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
     c.model.rotary_fraction = 1.0
   c.train.num_steps = 3_000
   c.train.batch_size = 32
-  c.train.steps_per_dispatch = 20  # about a second, so that a signal is heard
+  c.train.steps_per_dispatch = 20  # about a second, to react to signals
   c.train.learning_rate = 1.5e-3
   c.train.schedule = 'cosine'
   c.train.warmup_steps = 200
@@ -234,7 +233,7 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(c: ml_collections.ConfigDict) -> None:
-  """The smoke form: everything small, every part of the path taken."""
+  """Smoke test size: everything small, all parts of the pipeline run."""
   c.task.width = 8
   c.task.num_states = 6
   c.model.num_layers = 2

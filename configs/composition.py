@@ -1,25 +1,25 @@
-"""Two-hop composition of facts by a looped model (2604.07822, section 4).
+"""Two-hop queries of a knowledge graph, looped model (2604.07822, section 4).
 
   python main.py --config=configs/composition.py:gpu
 
 2,000 entities, 200 relations, 40,000 facts, 5 % of them out of distribution,
-273,600 chains to train on. GPT-2 blocks, four of them looped about four times,
-the number drawn for each batch. In the paper OOD chains are answered after
-about 2,000 epochs (1.2 million updates). Sizes, batch, rate and tied embeddings
-are the paper's. Not measured.
+273,600 chains in training. Four GPT-2 blocks, looped about four times; the
+number of loops is drawn for each batch. In the paper OOD chains are answered
+after about 2,000 epochs (1.2 million updates). Sizes, batch size, learning rate
+and tied embeddings are the paper's. Not measured.
 
   python main.py --config=configs/composition.py:cpu
 
 100 entities, 20 relations, 1,200 facts, 200 of them OOD, 9,000 chains; two
-blocks looped twice, and what goes from loop to loop is the answer, embedded.
+blocks looped twice, with the embedded answer as the state between loops.
 Held-out ID chains are answered from step 1,500 on (exact match 0.994, 0.997 and
 0.998 at the end), OOD chains above 0.5 from steps 3,500, 3,000 and 4,500 on
-(0.730, 0.830 and 0.771 at the end). The same two blocks without a loop, by
-`--config.model.recurrence.mean_loops=1`, get to 0.27, 0.32 and 0.42 on ID and
-0.018, 0.014 and 0.013 on OOD. Seeds 0, 1, 2 of the training, one graph; 5 to 14
-minutes on one CPU core beside other work (results/cpu/composition_cpu.json).
-With the latent carried instead of the answer, in five trials of 1,000 to 1,800
-steps at other sizes and weight decays, ID stayed below 0.19 and OOD below 0.06.
+(0.730, 0.830 and 0.771 at the end). The same two blocks without a loop
+(`--config.model.recurrence.mean_loops=1`) reach 0.27, 0.32 and 0.42 on ID and
+0.018, 0.014 and 0.013 on OOD. Training seeds 0, 1, 2, one graph; 5 to 14
+minutes on one core of a busy machine (results/cpu/composition_cpu.json). With
+the latent as the state between loops, in five trials of 1,000 to 1,800 steps at
+other sizes and weight decays, ID stayed below 0.19 and OOD below 0.06.
 """
 
 import ml_collections
@@ -58,7 +58,7 @@ SIZES = {
 
 
 def base(positions: str) -> ml_collections.ConfigDict:
-  """GPT-2 blocks, the whole stack looped, as the paper has them."""
+  """The paper's model: GPT-2 blocks, the whole stack looped."""
   c = common.base('looped')
   c.model.update(num_layers=4, width=768, num_heads=12, mlp_width=3_072)
   c.model.positions = positions
@@ -71,7 +71,7 @@ def base(positions: str) -> ml_collections.ConfigDict:
 
 
 def full(c: ml_collections.ConfigDict) -> None:
-  """What both of the paper's studies train with; its warm-up is not stated."""
+  """Training of both studies of the paper, which does not state a warm-up."""
   c.train.learning_rate = 1e-4
   c.train.schedule = 'constant'
   c.train.warmup_steps = 2_000

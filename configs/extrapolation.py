@@ -1,29 +1,30 @@
-"""More hops than were trained on, by a looped model (2604.07822, section 4).
+"""More hops than in training, with a looped model (2604.07822, section 4).
 
   python main.py --config=configs/extrapolation.py:gpu
 
-200 entities, 10 relations, each a permutation; 15,000 queries to train on for
-each number of hops. Training starts with facts and two hops, and adds a hop
-when 95 % of the held-out queries of the last one are answered; the optimiser
-starts anew then. The final evaluation asks up to 40 hops, trained or not.
+200 entities, 10 relations, each a permutation; 15,000 training queries per
+number of hops. Training starts with facts and two hops, and adds a hop when
+95 % of the held-out queries with the most hops are answered; the optimiser is
+then reset. The final evaluation has up to 40 hops, trained or not.
 
   python main.py --mode=evaluate --workdir=runs/extrapolation-gpu \\
     --config.model.recurrence.mean_loops=8
 
-scores it with eight loops. In the paper training with a drawn number of loops
-learns 22 hops. Sizes, batch, rate and tied embeddings are the paper's; the
-number of updates is not stated there. Not measured.
+evaluates it with eight loops. In the paper, training with a random number of
+loops learns 22 hops. Sizes, batch size, learning rate and tied embeddings are
+the paper's; it does not state the number of updates. Not measured.
 
   python main.py --config=configs/extrapolation.py:cpu
   python main.py --mode=analyze --workdir=runs/extrapolation-cpu \\
     --config.task.hops=12
 
-40 entities, 14 relations, 5,000 queries for each number of hops, two to four;
-two blocks looped four to eight times, with the answer fed back. Each loop makes
-a hop: from as many loops on as there are hops, two to four hops are answered
-(exact match 1.000), and five, never trained on, too: 0.982, 1.000, 0.979 at
-five loops. Six are not: 0.14, 0.28, 0.14 at sixteen loops. Seeds 0, 1, 2 of the
-training, one graph; 25 to 31 minutes on two thirds of a CPU core each
+40 entities, 14 relations, 5,000 queries per number of hops, two to four; two
+blocks looped four to eight times, with the embedded answer as the state between
+loops. Each loop makes a hop: with at least as many loops as hops, two to four
+hops are answered (exact match 1.000), and so are five, not seen in training:
+0.982, 1.000, 0.979 at five loops. Six are not: 0.14, 0.28, 0.14 at sixteen
+loops. Training seeds 0, 1, 2, one graph; 25 to 31 minutes on two thirds of a
+CPU core each
 (results/cpu/extrapolation_cpu.json, extrapolation_scaling_seed*.json and .png).
 """
 

@@ -2,9 +2,8 @@
 
   python main.py --config=configs/groups.py --config.task.group=z60
 
-The question is how many layers a model needs: width 512, 8 heads, words of 5 to
-40 elements. `model.num_layers` and `task.word_length` set the point; the model
-is a transformer. Not measured.
+How many layers does a transformer need? Width 512, 8 heads, words of 5 to 40
+elements; vary `model.num_layers` and `task.word_length`. Not measured.
 """
 
 import ml_collections
@@ -26,7 +25,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.positions = 'rotary'  # words have no lattice
+  c.model.positions = 'rotary'  # no lattice
   c.model.rotary_fraction = 0.25
 
 

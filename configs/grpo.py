@@ -1,12 +1,12 @@
-"""GRPO: a transformer learns to think ahead with no steps shown (2508.16745).
+"""GRPO: intermediate states learned without supervision (2508.16745).
 
   python main.py --config=configs/transformer.py:task=cot,k=1 --workdir=runs/one
   python main.py --config=configs/grpo.py --config.train.init_from=runs/one
 
-The prompt is ten states and GEN; the answer is what a completion says after its
-last GEN, scored against the state three steps ahead. The first command makes
-the policy to start from, which says x(1) and the end. Rates and sizes are the
-paper's. Not measured.
+The prompt is ten states and GEN; the answer is the state after the completion's
+last GEN, compared with the state three steps ahead. The first command trains
+the initial policy, which generates x(1) and EOS. Learning rates and sizes are
+the paper's. Not measured.
 """
 
 import ml_collections

@@ -1,14 +1,13 @@
-r"""LLaMA-shaped transformers, alone and under ARMT (2302.13971, 2407.21783).
+r"""LLaMA-shaped transformers, plain or as ARMT (2302.13971, 2407.21783).
 
   python main.py --config=configs/llama.py:160m
   python main.py --config=configs/llama.py:1b,armt,gpu \
     --config.train.init_from=CHECKPOINT
 
 Sizes: `160m` (JackFram/llama-160m), `1b` and `3b` (Llama 3.2), `8b` (Llama
-3.1). CHECKPOINT is a folder of one of them from Hugging Face, `config.json` and
-safetensors; embedding, blocks and read-out begin from it, ARMT's memory from
-nothing. The task is the paper's orbits, of which a checkpoint of text knows
-nothing. Not measured.
+3.1). CHECKPOINT is a Hugging Face folder of one of them, with `config.json` and
+safetensors; it initialises embedding, blocks and read-out, while ARMT's memory
+is random. The task is the paper's orbits, unrelated to text. Not measured.
 """
 
 import ml_collections
@@ -33,7 +32,7 @@ SIZES = {
     'mlp_width': 14_336,
   },
 }  # fmt: skip
-# Frequencies of Llama 3 are scaled from 8,192 tokens by so much.
+# Llama 3's divisor of low rotary frequencies, for more than 8,192 tokens.
 FACTORS = {'1b': 32.0, '3b': 32.0, '8b': 8.0}
 
 
@@ -45,10 +44,10 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 
 def split(arg: str, *own: str) -> tuple[str, str]:
-  """The word that is a size, '' without one, and the other words.
+  """Splits the words into the size ('' if there is none) and the others.
 
   Raises:
-    ValueError: for two sizes, or as `common.parse_arg` with the words `own`.
+    ValueError: for two sizes; `UsageError` as `common.parse_arg` does.
   """
   words = common.parse_arg(arg, (*SIZES, *own))
   sizes = [word for word in words if word in SIZES]
@@ -59,7 +58,7 @@ def split(arg: str, *own: str) -> tuple[str, str]:
 
 
 def base(size: str, with_memory: bool) -> ml_collections.ConfigDict:
-  """The config of a size, alone or under ARMT."""
+  """The config of a size, plain or as ARMT."""
   c = common.base('armt' if with_memory else 'transformer')
   m = c.model
   m.rotary_fraction = 1.0

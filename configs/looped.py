@@ -1,9 +1,9 @@
-"""Recurrent-depth transformer on random rules (2604.07822, 2502.05171).
+"""Looped transformer on orbits of random rules (2604.07822, 2502.05171).
 
   python main.py --config=configs/looped.py
 
-A core of two layers looped about four times, the number drawn for each batch.
-Not measured.
+A core of two layers, looped about four times; the number of loops is drawn for
+each batch. Not measured.
 """
 
 import ml_collections

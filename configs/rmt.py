@@ -2,7 +2,7 @@
 
   python main.py --config=configs/rmt.py
 
-Segments as ARMT's, a pair of states each. Not measured.
+Segments of two states, as for ARMT. Not measured.
 """
 
 import ml_collections

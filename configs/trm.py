@@ -2,7 +2,7 @@
 
   python main.py --config=configs/trm.py
 
-The default is a small model that a reader of 2508.16745 reported: width 128,
+The default is a small model reported by a reader of 2508.16745: width 128,
 two layers, three cycles of six inner steps, batch 16, 2,500 steps, k = 1.
 Not measured.
 """

@@ -26,7 +26,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
-  """Runs the benchmark that is named first."""
+  """Runs the benchmark named by the first argument."""
   if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
     names = ', '.join(BENCHMARKS)
     print(f'usage: python -m reasoning_depth.bench NAME: {names}',

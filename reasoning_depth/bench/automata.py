@@ -1,4 +1,4 @@
-"""Orbits a second, against a vectorised NumPy table look-up and others."""
+"""Orbits per second, against a vectorised NumPy table look-up and cellpylib."""
 
 import argparse
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from reasoning_depth.tasks import automata, orbits
 def numpy_rollout(
   rules: np.ndarray, states: np.ndarray, steps: int, radius: int
 ) -> np.ndarray:
-  """The vectorised look-up: all samples and cells of a step in one gather."""
+  """Table look-up, all samples and cells of a step in one gather."""
   samples = np.arange(len(rules))[:, None]
   orbit = [states]
   for _ in range(steps):
@@ -42,7 +42,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """Seconds, rates and ratios of every way to make the orbits."""
+  """Seconds, rates and ratios of all implementations."""
   steps = a.states - 1
   rng = np.random.default_rng(0)
   shape = (a.batch, automata.table_size(a.radius))
@@ -81,7 +81,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 def _ours(
   a: argparse.Namespace, rules: np.ndarray, states: np.ndarray
 ) -> dict[str, Callable[[], Any]]:
-  """Roll-out of given rules and states, and everything from a key."""
+  """Roll-out of given rules and states, and whole batches from a PRNG key."""
   steps = a.states - 1
   rollout = jax.jit(
     lambda r, s: automata.rollout(r, s, steps, a.radius).astype(jnp.int32)

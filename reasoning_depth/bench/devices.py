@@ -1,8 +1,8 @@
-"""What a device computes, holds and sends as devices grow, from the compiler.
+"""FLOPs, memory and communication per device, by number of devices (XLA).
 
-Compiles the training step for many simulated devices and reads XLA's own
-analysis of the program of one device; nothing is run. The batch grows with the
-devices, so that each keeps its share.
+Compiles the training step for many simulated devices and reports XLA's analysis
+of one device's program; nothing is run. Weak scaling: the batch size per device
+is fixed.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(args: list[str]) -> None:
   parser = argparse.ArgumentParser('devices')
   parser.add_argument('--devices', type=int, nargs='+',
                       default=[1, 4, 16, 64, 256])  # fmt: skip
-  parser.add_argument('--batch', type=int, default=32, help='a device')
+  parser.add_argument('--batch', type=int, default=32, help='per device')
   parser.add_argument('--layers', type=int, default=12)
   parser.add_argument('--width', type=int, default=768)
   parser.add_argument('--heads', type=int, default=12)
@@ -60,11 +60,11 @@ def main(args: list[str]) -> None:
 def measure(
   a: argparse.Namespace, count: int, parameters: str
 ) -> dict[str, Any]:
-  """XLA's account of one device's part of a step."""
+  """XLA's analysis of one device's part of a step."""
   c = configuration.load(str(ROOT / 'configs/transformer.py'))
   c.model.update(num_layers=a.layers, width=a.width, num_heads=a.heads,
                  mlp_width=4 * a.width, unroll=a.layers)  # fmt: skip
-  # All is unrolled, since XLA counts the body of a loop once.
+  # All layers are unrolled, since XLA counts the body of a loop once.
   c.train.batch_size = a.batch * count
   c.eval.batch_size = a.batch * count
   c.mesh.update(data=count, parameters=parameters)
@@ -89,7 +89,7 @@ def _bytes_on_device(x: jax.ShapeDtypeStruct) -> int:
 
 
 def _received(program: str) -> int:
-  """Bytes that come out of the collectives of one device's program."""
+  """Output bytes of the collectives in one device's program."""
   total = 0
   for shapes, _ in COLLECTIVE.findall(program):
     for kind, axes in ARRAY.findall(shapes):
@@ -99,7 +99,7 @@ def _received(program: str) -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-  """The rows as Markdown."""
+  """The results as a Markdown table."""
   lines = [
     '| parameters | devices | batch | GFLOP | state, MB | working, MB | '
     'received, MB |',

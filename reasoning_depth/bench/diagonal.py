@@ -1,8 +1,8 @@
-"""ARMT's two schedules, and full attention, on the same shape (2506.05229).
+"""ARMT's scan and diagonal schedules, and full attention (2506.05229).
 
-The work is prefill: all tokens are read, the last one's logits come back; with
-`--work gradient`, the gradient by all parameters. Peak memory is what XLA plans
-for the program.
+Times prefill: reads all tokens and returns the last one's logits; with
+`--work gradient`, the gradient of all parameters. Peak memory is XLA's plan for
+the program.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main(args: list[str]) -> None:
                       choices=diagonal.RAMPS)  # fmt: skip
   parser.add_argument('--rounds', type=int, default=9)
   parser.add_argument(
-    '--seconds', type=float, default=0.0, help='on each shape at least'
+    '--seconds', type=float, default=0.0, help='minimum time for each shape'
   )
   parser.add_argument('--auto', action='store_true', help='let `auto` choose')
   parser.add_argument('--plot', help='file for the plot')
@@ -106,7 +106,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """A row for each length of segment and of sequence."""
+  """A result for each segment length and sequence length."""
   rows = [_row(a, s, n) for s in a.segments for n in a.lengths if n >= s]
   setting = {k: v for k, v in vars(a).items() if k not in ('out', 'plot')}
   return {'setting': setting, 'rows': rows}
@@ -125,7 +125,7 @@ def build(a: argparse.Namespace, segment: int) -> armt.ARMT:
 
 
 def _parameters(a: argparse.Namespace, model: armt.ARMT) -> Any:
-  """Parameters that use the memory; stacked matrices in the dtype of work."""
+  """Parameters with random `value`; stacked matrices in the dtype of work."""
   tokens = jnp.zeros((1, model.segment_length), jnp.int32)
 
   @jax.jit
@@ -237,7 +237,7 @@ def _runner(program: Any, *args: Any) -> Callable[[], Any]:
 
 
 def _peak(program: Any) -> int | None:
-  """Bytes of arguments, results and working space."""
+  """Bytes of arguments, outputs and temporaries."""
   m = program.memory_analysis()
   if m is None:
     return None
@@ -248,7 +248,7 @@ def _peak(program: Any) -> int | None:
 
 @matplotlib.rc_context(style.RC)
 def plot(result: dict[str, Any], path: pathlib.Path) -> None:
-  """Draws time against length, a panel for each length of segment."""
+  """Plots time against length, one panel per segment length."""
   rows = result['rows']
   sizes = sorted({row['segment'] for row in rows})
   figure = matplotlib.figure.Figure(

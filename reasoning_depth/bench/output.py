@@ -1,4 +1,4 @@
-"""A file for what a benchmark has measured."""
+"""Output of benchmark results as JSON."""
 
 import json
 import pathlib
@@ -9,12 +9,12 @@ from reasoning_depth.runtime import environment
 
 
 def report(name: str, result: Mapping[str, Any], out: str | None) -> None:
-  """Prints a result with its surroundings as JSON, and writes it to a file.
+  """Prints a result with its environment as JSON, and writes it to a file.
 
   Args:
     name: of the benchmark.
     result: what was measured.
-    out: path of the file, or None for none.
+    out: path of the file, or None.
   """
   record = {
     'benchmark': name,

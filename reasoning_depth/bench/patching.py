@@ -1,6 +1,6 @@
 """Time of a patching sweep over all hooks of a looped model.
 
-Two-hop queries, untrained weights: what is computed does not depend on them.
+Two-hop queries, untrained weights (the time does not depend on them).
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(args: list[str]) -> None:
   c.model.recurrence.max_loops = max(a.loops, c.model.recurrence.max_loops)
   task = tasks.make(c.task)
   model = models.make(c.model, task)
-  # More than asked for, since facts have no second hop.
+  # More than needed, since one-hop queries give no pair.
   key = jax.random.key(0)
   found = task.pairs(key, 4 * a.samples)['entity']
   found = jax.tree.map(lambda x: x[: a.samples], (found.clean, found.corrupt))
@@ -46,7 +46,7 @@ def main(args: list[str]) -> None:
     'hooks': {name: list(x.shape[:-1]) for name, x in swept.patched.items()},
     'pairs': len(swept.clean),
     'cells': sum(x[..., 0].size for x in swept.patched.values()),
-    # Both with the compilation.
+    # Both include compilation.
     'seconds': time.perf_counter() - started,
     'cpu_seconds': time.process_time() - cpu,
   }

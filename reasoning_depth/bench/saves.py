@@ -1,4 +1,4 @@
-"""Seconds that saving a checkpoint takes from training."""
+"""Seconds that training waits for a checkpoint to be saved."""
 
 import argparse
 import pathlib
@@ -28,7 +28,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(folder: pathlib.Path, rounds: int) -> dict[str, Any]:
-  """Medians over saves of the full transformer's state."""
+  """Medians over saves of the training state of configs/transformer.py."""
   config = configuration.load(str(ROOT / 'configs/transformer.py'))
   exp = experiment.build(config)
   store = checkpoint.Checkpoints(folder, checkpoint.Keep(newest=2))
@@ -46,6 +46,6 @@ def measure(folder: pathlib.Path, rounds: int) -> dict[str, Any]:
     'megabytes': sum(x.nbytes for x in jax.tree.leaves(state)) / 1e6,
     'blocking_seconds': float(np.median(blocking)),
     'seconds_until_verified': float(np.median(whole)),
-    # As if training stood still until the checkpoint is verified.
+    # Upper bound: as if training waited until the checkpoint is verified.
     'share_at_one_a_minute': float(np.median(whole)) / 60,
   }

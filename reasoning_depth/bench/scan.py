@@ -1,4 +1,4 @@
-"""Mamba's scan by spans and associatively, against one step after another."""
+"""Mamba's selective scan: associative, in spans, against sequential."""
 
 import argparse
 from typing import Any
@@ -30,7 +30,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """Seconds of value and gradient by size and form, and their ratios."""
+  """Seconds of value and gradient for each size and form, and ratios."""
   sizes = [(batch, length) for batch in a.batches for length in a.lengths]
   found = []
   for batch, length in sizes:
@@ -59,7 +59,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def _inputs(batch: int, length: int, E: int, N: int) -> tuple[jax.Array, ...]:
-  """What the selective scan takes, of plausible sizes."""
+  """Random inputs of the selective scan."""
   keys = jax.random.split(jax.random.key(0), 5)
   wide, narrow = (batch, length, E), (batch, length, N)
   return (

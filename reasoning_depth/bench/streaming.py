@@ -1,4 +1,4 @@
-"""Tokens a second and resident memory of a stream, against its length."""
+"""Tokens per second and resident memory of streaming, by length."""
 
 import argparse
 import pathlib
@@ -34,7 +34,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """A row for each length, in one process: the peak can only grow."""
+  """A result for each length; one process, so the peak can only grow."""
   model = armt.ARMT(
     config=layers.TransformerConfig(
       num_layers=a.layers, width=a.width, num_heads=2, mlp_width=4 * a.width
@@ -45,7 +45,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
   )  # fmt: skip
   first = np.zeros((1, a.segment), np.int32)
   params = jax.jit(model.init)(jax.random.key(0), first)['params']
-  _read(model, params, iter([first]))  # compiled
+  _read(model, params, iter([first]))  # compiles
   rows = []
   for length in a.lengths:
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pieces(length: int, size: int) -> Iterator[np.ndarray]:
-  """Random tokens, made as they are asked for."""
+  """Random tokens, made lazily."""
   for start in range(0, length, size):
     generator = np.random.default_rng(start)
     n = min(size, length - start)
@@ -77,7 +77,7 @@ def _pieces(length: int, size: int) -> Iterator[np.ndarray]:
 
 
 def _read(model: Any, params: Any, pieces: Iterator[np.ndarray]) -> np.ndarray:
-  """The last logits."""
+  """Streams tokens through the model; returns the last logits."""
   state = streaming.start(model, params, 1)
   last = None
   for piece in pieces:
@@ -88,7 +88,7 @@ def _read(model: Any, params: Any, pieces: Iterator[np.ndarray]) -> np.ndarray:
 
 
 def _resident() -> int | None:
-  """Bytes now, where the system tells."""
+  """Resident bytes now; None where /proc is missing."""
   status = pathlib.Path('/proc/self/statm')
   if not status.exists():
     return None
@@ -96,6 +96,6 @@ def _resident() -> int | None:
 
 
 def _peak() -> int:
-  """Most bytes so far."""
+  """Peak resident bytes so far."""
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == 'darwin' else peak * 1024

@@ -1,7 +1,7 @@
-"""Steps a second of transformer and ARMT, against PyTorch where installed.
+"""Training steps per second of transformer and ARMT, and of PyTorch if present.
 
-Everything is the paper's size: 4 layers, width 128, ten states of 20 cells and
-the answer, 231 tokens. A step is batch, forward, backward, clipping, AdamW.
+All at the paper's size: 4 layers, width 128, ten states of 20 cells and the
+answer, 231 tokens. A step makes a batch, then forward, backward, clip, AdamW.
 """
 
 import argparse
@@ -37,9 +37,9 @@ class Case:
   Attributes:
     model: its name.
     segment_states: states in a segment; 0 for a model without segments.
-    repeat_states: states shown again.
-    observed: states of the orbit; the answer is one more.
-    steps: repetitions of each layer, all of them run; 1 for none.
+    repeat_states: states by which segments overlap.
+    observed: T, observed states; the answer is one more.
+    steps: repetitions of each layer, all of them run; 1 for no halting.
   """
 
   model: str
@@ -64,7 +64,9 @@ def main(args: list[str]) -> None:
   parser.add_argument('--batch', type=int, default=32)
   parser.add_argument('--dtype', default='float32')
   parser.add_argument('--attention', default='xla')
-  parser.add_argument('--dispatch', type=int, default=10, help='steps in one')
+  parser.add_argument(
+    '--dispatch', type=int, default=10, help='steps per dispatch'
+  )
   parser.add_argument('--rounds', type=int, default=7)
   parser.add_argument('--cases', nargs='*', default=list(CASES))
   parser.add_argument('--torch', nargs='*', default=['eager', 'sdpa'])
@@ -74,7 +76,7 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """Seconds a step, and ratios between the cases."""
+  """Seconds per step, and ratios between the cases."""
   runners, facts = {}, {}
   for name in a.cases:
     runners[name], facts[name] = _ours(a, CASES[name])
@@ -102,7 +104,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ratios(per_step: dict[str, dict[str, float]]) -> dict[str, Any]:
-  """What the figures ask for, by medians and by least times."""
+  """Ratios of seconds per step, by median and by least time."""
 
   def over(above, below):
     if above in per_step and below in per_step:
@@ -135,7 +137,7 @@ def build(a: argparse.Namespace, case: Case) -> tuple[nn.Module, orbits.Orbits]:
       'repeat_states': case.repeat_states,
     }
   if case.steps > 1:
-    # PonderNet's rule: no position halts before its last step, so all are run.
+    # At threshold 1 PonderNet halts no position early, so all steps are run.
     config['halting'] = {
       'kind': 'layer', 'rule': 'ponder', 'max_steps': case.steps,
       'threshold': 1.0,

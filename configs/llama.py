@@ -13,6 +13,7 @@ is random. The task is the paper's orbits, unrelated to text. Not measured.
 import ml_collections
 
 from configs import common
+from reasoning_depth import errors
 
 SIZES = {
   '160m': {
@@ -52,7 +53,7 @@ def split(arg: str, *own: str) -> tuple[str, str]:
   words = common.parse_arg(arg, (*SIZES, *own))
   sizes = [word for word in words if word in SIZES]
   if len(sizes) > 1:
-    raise ValueError(f'words {", ".join(sizes)}: allowed is one size')
+    raise errors.UsageError(f'words {", ".join(sizes)}: allowed is one size')
   rest = ','.join(word for word in arg.split(',') if word not in SIZES)
   return ''.join(sizes), rest
 

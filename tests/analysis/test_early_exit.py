@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 
 from reasoning_depth.analysis import depth, early_exit, exits
-from reasoning_depth.models import layers, looped, trm
 from reasoning_depth.tasks import base
+from tests import tiny
 
-B, L, V, MOST = 8, 5, 7, 6
-BACKBONE = layers.TransformerConfig(
-  num_layers=1, width=8, num_heads=1, mlp_width=8
-)
-TRM_BACKBONE = layers.TransformerConfig(
-  num_layers=1, width=8, num_heads=1, mlp_width=8, norm='rms',
-  norm_place='post', mlp='swiglu', parallel_residual=False,
-)  # fmt: skip
+B, L, V, MOST = 8, 5, tiny.V, 6
+SMALL = {'num_layers': 1, 'width': 8, 'num_heads': 1, 'mlp_width': 8}
 TOKENS = jax.random.randint(jax.random.key(0), (B, L), 0, V)
 ASKED = np.arange(L) >= np.array([3, 2, 4, 3, 1, 4, 0, 2])[:, None]
 BATCH = base.Batch(
@@ -29,17 +23,15 @@ BATCH = base.Batch(
 @functools.cache
 def build(name):
   if name == 'looped':
-    block = functools.partial(layers.Block, BACKBONE, True)
-    model = looped.Looped(
-      BACKBONE, V, block, looped.Recurrence(inject='concat', prelude=1)
-    )
+    backbone = tiny.config(**SMALL)
+    model = tiny.model('looped', backbone, inject='concat', prelude=1)
   else:
-    block = functools.partial(layers.Block, TRM_BACKBONE, False)
-    recursion = trm.TinyRecursion(inner_steps=1, cycles=1, supervision=MOST)
-    model = trm.TRM(TRM_BACKBONE, V, block, recursion)
-  params = jax.jit(model.init)(jax.random.key(1), TOKENS)['params']
+    backbone = tiny.config(**SMALL, **tiny.TRM)
+    model = tiny.model(
+      'trm', backbone, inner_steps=1, cycles=1, supervision=MOST
+    )
   # Larger than at the start, so that samples settle at different steps.
-  params = jax.tree.map(lambda x: 2 * x, params)
+  params = jax.tree.map(lambda x: 2 * x, tiny.init(model, L))
   if name == 'trm':
     kernel = jax.random.normal(jax.random.key(2), (8, 1))
     params['halting'] = {'kernel': kernel, 'bias': jnp.zeros(1)}

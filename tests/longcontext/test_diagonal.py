@@ -9,25 +9,21 @@ import jax.numpy as jnp
 import pytest
 
 from reasoning_depth.longcontext import diagonal
-from reasoning_depth.models import armt, halting, layers, memory, rmt
+from reasoning_depth.models import halting
+from tests import tiny
 
-B, SEGMENT, V = 2, 4, 7
-MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4)
+B, SEGMENT = tiny.B, tiny.SEGMENT
 
 
 def build(num_layers, num_segments, stride=SEGMENT, **fields):
   """A model, weights that use the memory, and tokens."""
-  backbone = layers.TransformerConfig(
-    num_layers=num_layers, width=8, num_heads=2, mlp_width=16,
+  backbone = tiny.config(
+    num_layers=num_layers, width=8, mlp_width=16,
     dtype=fields.pop('dtype', 'float32'),
   )  # fmt: skip
-  model = armt.ARMT(
-    config=backbone, memory=MEMORY, vocab_size=V, causal=True,
-    segment_length=SEGMENT, stride=stride, **fields,
-  )  # fmt: skip
+  model = tiny.model('armt', backbone, stride=stride, **fields)
   length = SEGMENT + (num_segments - 1) * stride
-  tokens = jax.random.randint(jax.random.key(0), (B, length), 0, V)
-  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  tokens, params = tiny.tokens(length), tiny.init(model, length)
   # Away from 0: without biases, a place without a segment would write nothing.
   noise = jax.random.normal(jax.random.key(2), (64,))
   params = jax.tree.map(
@@ -147,12 +143,7 @@ def test_the_work_is_grouped():
 def test_what_cannot_be_grouped_is_refused():
   model, _, _ = build(1, 1)
   with pytest.raises(ValueError, match='diagonal: needs a memory of its own'):
-    diagonal.scheduled(
-      rmt.RMT(
-        config=model.config, vocab_size=V, layer=layers.Block, num_tokens=1,
-        segment_length=SEGMENT, stride=SEGMENT,
-      )
-    )  # fmt: skip
+    diagonal.scheduled(tiny.model('rmt'))
   whole = model.clone(adaptive=halting.Halting(kind='model'))
   with pytest.raises(ValueError, match='halting.kind=model, which repeats'):
     diagonal.scheduled(whole)

@@ -6,19 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import armt as armt_config
 from reasoning_depth import errors
 from reasoning_depth.longcontext import diagonal, schedule
-from reasoning_depth.models import armt, layers, memory
-from reasoning_depth.training import experiment, loop
+from reasoning_depth.training import loop
+from tests import tiny
 
-MODEL = armt.ARMT(
-  config=layers.TransformerConfig(
-    num_layers=2, width=8, num_heads=2, mlp_width=16
-  ),
-  memory=memory.MemoryConfig(num_tokens=2, key_width=4),
-  vocab_size=7, causal=True, segment_length=4, stride=4,
-)  # fmt: skip
+MODEL = tiny.model('armt')
 
 
 @pytest.mark.parametrize('slow', ['scan', 'diagonal'])
@@ -51,17 +44,14 @@ def test_every_schedule_is_tried():
 
 def run_of(tmp_path, capsys, order, **fields):
   """Training losses, test scores, and what was printed."""
-  c = armt_config.get_config('smoke,k=1')
-  c.mesh.data = 1
-  c.model.update(num_layers=2, width=16, mlp_width=16, unroll=1)
-  c.model.memory.unroll = 1
-  c.model.memory.schedule = order
-  c.model.halting.update(fields)
-  c.train.update(num_steps=4, steps_per_dispatch=2, warmup_steps=1)
-  c.eval.update(every=4, validation_samples=16, test_samples=32)
-  c.checkpoint.every = 4
+  exp = tiny.experiment(
+    'armt', 'smoke,k=1',
+    model={'num_layers': 2, 'memory': {'schedule': order}, 'halting': fields},
+    eval={'every': 4},
+    checkpoint={'every': 4},
+  )  # fmt: skip
   folder = tmp_path / order
-  summary = loop.train(experiment.build(c), folder)
+  summary = loop.train(exp, folder)
   lines = (folder / 'metrics.jsonl').read_text().splitlines()
   losses = [json.loads(line)['loss'] for line in lines]
   return losses, summary['overall']['loss'], capsys.readouterr().out

@@ -9,29 +9,17 @@ import numpy as np
 import pytest
 
 from reasoning_depth.longcontext import diagonal, streaming
-from reasoning_depth.models import armt, layers, memory, rmt
+from tests import tiny
 
-B, SEGMENT, V, LENGTH = 2, 4, 7, 16
-BACKBONE = layers.TransformerConfig(
-  num_layers=2, width=8, num_heads=2, mlp_width=16
-)
-MEMORY = memory.MemoryConfig(num_tokens=2, key_width=4)
+B, SEGMENT, LENGTH = tiny.B, tiny.SEGMENT, 16
+BACKBONE = tiny.config(width=8, mlp_width=16)
 
 
 @functools.cache
 def build(name, stride=SEGMENT):
   """A model, parameters that use its memory, tokens and their logits."""
-  fields = {
-    'config': BACKBONE, 'vocab_size': V, 'segment_length': SEGMENT,
-    'stride': stride,
-  }  # fmt: skip
-  if name == 'armt':
-    model = armt.ARMT(**fields, memory=MEMORY, causal=True)
-  else:
-    block = functools.partial(layers.Block, BACKBONE, True)
-    model = rmt.RMT(**fields, layer=block, num_tokens=2)
-  tokens = jax.random.randint(jax.random.key(0), (B, LENGTH), 0, V)
-  params = jax.jit(model.init)(jax.random.key(1), tokens)['params']
+  model = tiny.model(name, BACKBONE, stride=stride)
+  tokens, params = tiny.tokens(LENGTH), tiny.init(model, LENGTH)
   if name == 'armt':
     stack = params['segment']['stack']['layers']
     stack['value'] = jax.random.normal(jax.random.key(2), (2, 8, 8)) / 3

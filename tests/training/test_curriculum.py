@@ -6,27 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from configs import transformer as transformer_config
 from configs import trm as trm_config
 from reasoning_depth.training import curriculum, experiment, loop, resume
+from tests import tiny
 
 
 def small(values=(1, 2, 3), **fields):
-  c = transformer_config.get_config('smoke,task=cot,k=1-3')
-  c.mesh.data = 1
-  c.task.update(width=5, num_states=3)
-  c.model.update(num_layers=1, width=8, mlp_width=8, positions='learned')
-  c.train.update(
-    num_steps=8,
-    warmup_steps=8,
-    steps_per_dispatch=1,
-    batch_size=4,
-    decay_steps=0,
-  )
-  c.train.curriculum.update(field='look_ahead', stages=values, **fields)
-  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
-  c.checkpoint.update(every=2, keep=9)
-  return c
+  stages = {'field': 'look_ahead', 'stages': values, **fields}
+  return tiny.run_config(
+    'transformer', 'smoke,task=cot,k=1-3',
+    model={'positions': 'learned'},
+    train={'num_steps': 8, 'steps_per_dispatch': 1, 'curriculum': stages},
+    checkpoint={'keep': 9},
+  )  # fmt: skip
 
 
 def test_stages_are_the_task_with_another_value():

@@ -7,32 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import armt as armt_config
 from reasoning_depth import modes
 from reasoning_depth.training import (
   divergence,
-  experiment,
   loop,
   reporting,
   resume,
   state,
   step,
 )
+from tests import tiny
 
 
-def small(num_steps=6, **fields):
-  c = armt_config.get_config('smoke')
-  c.mesh.data = 1
-  c.task.update(width=5, num_states=3)
-  c.model.update(num_layers=1, width=8, mlp_width=8, unroll=1)
-  c.model.memory.update(num_tokens=2, key_width=2, unroll=1)
-  c.train.update(
-    num_steps=num_steps, steps_per_dispatch=2, batch_size=4, warmup_steps=4,
-    decay_steps=6, ema=0.9, **fields
-  )  # fmt: skip
-  c.eval.update(every=2, validation_samples=8, test_samples=12, batch_size=4)
-  c.checkpoint.every = 2
-  return experiment.build(c)
+def small(**fields):
+  fields = {'num_steps': 6, 'decay_steps': 6, 'ema': 0.9} | fields
+  return tiny.experiment('armt', train=fields, eval={'test_samples': 12})
 
 
 def newest(exp, folder):

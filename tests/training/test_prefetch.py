@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from configs import babilong as babilong_config
 from configs import common
 from configs import grpo as grpo_config
 from configs import trm as trm_config
@@ -21,22 +20,21 @@ from reasoning_depth.training import (
   reporting,
   resume,
 )
+from tests import tiny
 
 
 def small(devices=1, **fields):
-  c = babilong_config.get_config('smoke')
-  c.mesh.data = devices
-  c.task.update(question='qa4', length=80)
-  c.model.update(num_layers=1, width=8, mlp_width=8)
-  c.model.memory.update(segment_states=40, unroll=1)
-  c.train.update(
-    num_steps=8, steps_per_dispatch=2, batch_size=8, warmup_steps=2, ema=0.9
+  stages = {'stages': (40, 80), 'most_steps': 4}
+  train = {'num_steps': 8, 'batch_size': 8, 'ema': 0.9, 'curriculum': stages}
+  return tiny.experiment(
+    'babilong',
+    mesh={'data': devices},
+    task={'question': 'qa4', 'length': 80},
+    model={'memory': {'segment_states': 40}},
+    train=train | fields,
+    eval={'batch_size': 8},
+    checkpoint={'keep': 9},
   )
-  c.train.curriculum.update(stages=(40, 80), most_steps=4)
-  c.train.update(fields)
-  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=8)
-  c.checkpoint.update(every=2, keep=9)
-  return experiment.build(c)
 
 
 def newest(exp, folder):

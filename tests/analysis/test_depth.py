@@ -5,13 +5,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import extrapolation, looped, transformer
 from reasoning_depth import errors
 from reasoning_depth.analysis import depth, exits
 from reasoning_depth.scoring import evaluate
 from reasoning_depth.tasks import base as tasks_base
 from reasoning_depth.tasks import ceiling
 from reasoning_depth.training import experiment, state
+from tests import tiny
 from tests.analysis import plain
 
 SAMPLES = 60
@@ -19,21 +19,22 @@ SAMPLES = 60
 RULES = {'kl': (1e9, 0.0), 'argmax': (1, 2), 'q_head': (0.0,), 'act': (0.5,)}
 
 
-def smoke(family, **model):
-  c = family.get_config('smoke')
-  c.model.update(num_layers=1, width=8, num_heads=1, mlp_width=8, **model)
-  c.eval.update(test_samples=SAMPLES, batch_size=16)
-  c.mesh.data = 2
-  return c
+def smoke(name, **model):
+  return tiny.run_config(
+    name,
+    model={'num_heads': 1, **model},
+    eval={'test_samples': SAMPLES, 'batch_size': 16},
+    mesh={'data': 2},
+  )
 
 
 @functools.cache
 def build(which):
   if which == 'looped':
-    c = smoke(extrapolation, zero_out=False)
+    c = smoke('extrapolation', zero_out=False)
   else:
-    c = smoke(transformer)
-    c.task.update(width=6, num_states=3, radius=1)
+    c = smoke('transformer')
+    c.task.width = 6
     c.model.halting.update(kind='layer', max_steps=2, bias=-0.5)
   exp = experiment.build(c)
   params = jax.jit(
@@ -130,7 +131,7 @@ def test_overthinking_by_hand():
 
 def test_the_ceiling_of_a_chain_of_thought_is_that_of_its_last_step():
   """Teacher forcing shows the true states before the one that is asked."""
-  c = smoke(looped)
+  c = smoke('looped')
   c.task.update(variant='cot', look_ahead=(3,), width=8, num_states=2, radius=1)
   exp = experiment.build(c)
   params = jax.jit(exp.model.init)(
@@ -183,7 +184,7 @@ def test_a_model_with_depth_steps_alone():
 
 
 def test_what_does_not_fit_is_told():
-  exp = experiment.build(smoke(transformer))
+  exp = experiment.build(smoke('transformer'))
   assert measure(exp, {}, depth.Settings()) is None
   with pytest.raises(errors.UsageError, match='thresholds=mean: allowed are k'):
     depth.Settings(thresholds={'mean': (1,)})

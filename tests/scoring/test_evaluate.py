@@ -8,7 +8,8 @@ from reasoning_depth import tasks
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate
 from reasoning_depth.tasks import automata, base, baselines, orbits
-from reasoning_depth.training import experiment, state
+from reasoning_depth.training import state
+from tests import tiny
 
 KEY = jax.random.key(0)
 TASK = orbits.Orbits(
@@ -19,14 +20,12 @@ TASK = orbits.Orbits(
 
 @pytest.fixture(scope='module')
 def model_and_params():
-  c = transformer_config.get_config('smoke')
-  c.model.update(num_layers=1, width=8, mlp_width=8)
-  c.task.update(width=6, radius=1, num_states=3, look_ahead=(1, 2))
-  c.task.layout = 'masked'
-  c.train.batch_size = 16
-  exp = experiment.build(c)
+  exp = tiny.experiment(
+    'transformer',
+    task={'width': 6, 'look_ahead': (1, 2), 'layout': 'masked'},
+  )
   first = jax.jit(
-    lambda: state.init(exp.model, exp.optimizer, c, exp.task.length)
+    lambda: state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
   )()
   return exp.model, first.params
 

@@ -7,32 +7,31 @@ import jax
 import numpy as np
 import pytest
 
-from configs import babilong as babilong_config
-from configs import rmt as rmt_config
 from reasoning_depth import models
 from reasoning_depth.longcontext import streaming
 from reasoning_depth.scoring import evaluate, long_text
 from reasoning_depth.tasks import babilong, orbits
 from reasoning_depth.training import experiment, final, state
+from tests import tiny
 
 KEY = jax.random.key(3)
 
 
 def build(devices=1, name='armt', segments=5, batch_size=8):
-  c = babilong_config.get_config('smoke,task=qa4')
-  c.mesh.data = devices
-  c.model.update(num_layers=1, width=8, mlp_width=8)
+  c = tiny.run_config(
+    'babilong', 'smoke,task=qa4',
+    mesh={'data': devices},
+    task={'length': 32 * segments},
+    train={'batch_size': 8, 'curriculum': {'field': '', 'stages': ()}},
+    eval={'batch_size': batch_size, 'test_samples': 11},
+  ).unlock()  # fmt: skip
   c.model.memory.segment_states = 32
   if name == 'rmt':
-    memory = rmt_config.get_config('smoke').model.memory
+    memory = tiny.run_config('rmt').model.memory
     memory.update(segment_states=32, repeat_states=0)
     c.model.name = name
     del c.model.memory
     c.model.memory = memory
-  c.task.length = 32 * segments
-  c.train.batch_size = 8
-  c.train.curriculum.update(field='', stages=())
-  c.eval.update(batch_size=batch_size, test_samples=11)
   return experiment.build(c)
 
 

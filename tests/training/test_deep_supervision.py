@@ -6,40 +6,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import trm as trm_config
 from reasoning_depth.models import trm
 from reasoning_depth.runtime import checkpoint
 from reasoning_depth.training import (
   deep_supervision,
-  experiment,
   loop,
   optimizer,
   resume,
 )
+from tests import tiny
 
 
 @functools.cache
 def parts():
-  c = trm_config.get_config('smoke')
-  c.mesh.data = 1
-  c.task.update(width=5, num_states=3, radius=1)
-  c.model.update(num_layers=1, width=8, mlp_width=8)
-  c.model.recursion.update(
-    inner_steps=1, cycles=2, supervision=3, exploration=0.0
+  recursion = {
+    'inner_steps': 1, 'cycles': 2, 'supervision': 3, 'exploration': 0.0,
+  }  # fmt: skip
+  exp = tiny.experiment(
+    'trm',
+    model={'recursion': recursion},
+    train={'num_steps': 8, 'warmup_steps': 8, 'loss': 'stablemax', 'ema': 0.9},
+    eval={'every': 4},
+    checkpoint={'every': 4, 'keep': 9},
   )
-  c.train.update(
-    num_steps=8,
-    warmup_steps=8,
-    steps_per_dispatch=2,
-    batch_size=4,
-    loss='stablemax',
-    ema=0.9,
-  )
-  c.eval.update(every=4, validation_samples=8, test_samples=8, batch_size=4)
-  c.checkpoint.update(every=4, keep=9)
-  exp = experiment.build(c)
+  train = exp.config.train
   run = deep_supervision.make_train_step(
-    exp.model, optimizer.make(c.train), c.train
+    exp.model, optimizer.make(train), train
   )
   return exp, jax.jit(run)
 

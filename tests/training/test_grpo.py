@@ -18,6 +18,7 @@ from reasoning_depth.training import (
   state,
   step,
 )
+from tests import tiny
 
 T = orbit_tokens.Token
 
@@ -113,28 +114,16 @@ def test_reward_rises():
 
 
 def test_starts_from_another_run_and_ends_with_spoken_scores(tmp_path):
-  c = transformer_config.get_config('smoke,task=cot,k=1')
-  small = {'num_layers': 1, 'width': 8, 'mlp_width': 8}
-  c.mesh.data = 1
-  c.task.update(width=5, num_states=2, radius=1)
-  c.model.update(small)
-  c.train.update(
-    num_steps=2, warmup_steps=2, steps_per_dispatch=2, batch_size=4
+  two_states = {'num_states': 2}
+  one = tiny.experiment(
+    'transformer', 'smoke,task=cot,k=1', task=two_states, train={'num_steps': 2}
   )
-  c.eval.update(every=2, validation_samples=8, test_samples=8, batch_size=4)
-  c.checkpoint.every = 2
-  one = experiment.build(c)
   loop.train(one, tmp_path / 'one')
   start = jax.device_get(resume.restore(one, tmp_path / 'one').params)
 
-  g = grpo_config.get_config('smoke,k=2')
-  g.update({'mesh': c.mesh, 'eval': c.eval, 'checkpoint': c.checkpoint})
-  g.task.update(width=5, num_states=2, radius=1)
-  g.model.update(small)
-  g.train.update(
-    num_steps=4, warmup_steps=2, steps_per_dispatch=1, batch_size=2
-  )
-  g.train.init_from = str(tmp_path / 'one')
+  train = {'steps_per_dispatch': 1, 'batch_size': 2}
+  train['init_from'] = str(tmp_path / 'one')
+  g = tiny.run_config('grpo', 'smoke,k=2', task=two_states, train=train)
   exp = experiment.build(g)
   summary = loop.train(exp, tmp_path / 'two')
   assert summary['scored_by'] == 'generation'

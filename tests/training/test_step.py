@@ -6,24 +6,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import transformer as transformer_config
 from reasoning_depth.models import base
 from reasoning_depth.scoring import losses
-from reasoning_depth.training import experiment, state, step
-
-
-def tiny(**fields):
-  c = transformer_config.get_config('smoke,k=1')
-  c.mesh.data = 1
-  c.task.update(width=5, num_states=3, radius=1, layout='masked')
-  c.model.update(num_layers=1, width=16, mlp_width=32, positions='learned')
-  c.train.update(batch_size=8, warmup_steps=0, schedule='constant', **fields)
-  return experiment.build(c)
+from reasoning_depth.training import state, step
+from tests import tiny
 
 
 @functools.cache
 def parts(**fields):
-  exp = tiny(**fields)
+  exp = tiny.experiment(
+    'transformer', 'smoke,k=1',
+    task={'layout': 'masked'},
+    model={'width': 16, 'mlp_width': 32, 'positions': 'learned'},
+    train={'batch_size': 8, 'warmup_steps': 0, 'schedule': 'constant'} | fields,
+  )  # fmt: skip
   first = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
   run = step.make_train_step(exp.model, exp.optimizer, exp.config.train)
   sample = functools.partial(exp.task.sample, batch_size=8)

@@ -152,9 +152,9 @@ def grid(samples: base.HeldOut, scores: Scores) -> dict[str, Any]:
       for name, values in vars(scores).items()
     }
     known = {
-      name: float(values[chosen].mean())
-      for name, values in samples.known.items()
-      if name.startswith('ceiling') and not np.isnan(values[chosen]).any()
+      name: mean
+      for name, mean in samples.known_means(chosen).items()
+      if name.startswith('ceiling')
     }
     over = {'overthinking': overthinking(means['exact_match'])}
     return {'num_samples': int(chosen.sum()), **known, **means, **over}
@@ -183,11 +183,10 @@ def score(logits: jax.Array, batch: base.Batch, loss: str) -> Scores:
   """
   asked = batch.weights > 0
   right = (logits.argmax(-1) == batch.targets).astype(jnp.float32)
-  entropy = losses.cross_entropy(logits, batch.targets, loss)
   return Scores(
     exact_match=jnp.min(right, axis=-1, where=asked, initial=1.0),
     bit_accuracy=jnp.mean(right, axis=-1, where=asked),
-    loss=jnp.mean(entropy, axis=-1, where=asked),
+    loss=losses.per_sample(logits, batch, loss),
   )
 
 

@@ -21,7 +21,7 @@ from reasoning_depth.models import (
 )
 
 
-class SegmentModel(base.Model, kw_only=True):
+class SegmentModel(transformer.HaltingModel, kw_only=True):
   """Embedding, scan over segments with the memory as its carry, read-out.
 
   Attributes:
@@ -94,18 +94,6 @@ class SegmentModel(base.Model, kw_only=True):
     usage = halting.joined(self.adaptive, usage, self.stride)
     return transformer.output(logits, self.adaptive, usage)
 
-  def trained_depth(self) -> int:
-    """See `base.Model`."""
-    return self.adaptive.trained_depth
-
-  def with_halting(self, **fields: Any) -> 'SegmentModel':
-    """See `base.Model`."""
-    return self.clone(adaptive=dataclasses.replace(self.adaptive, **fields))
-
-  def stops_early(self) -> str:
-    """See `base.Model`."""
-    return self.adaptive.why_not_early
-
   def decoder(self) -> decoding.Decoder:
     """See `base.Model`."""
     return decoding.SegmentBySegment(self)
@@ -123,10 +111,6 @@ class SegmentModel(base.Model, kw_only=True):
       return None
     x = jnp.moveaxis(x[..., self.own_tokens(x.shape[-2]), :], 0, 1)
     return jax.vmap(lambda s: windows.join(s, self.stride))(x)[None]
-
-  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
-    """See `base.Model`."""
-    return transformer.read_out(self.config, self.vocab_size, params, x)
 
   def read_segments(
     self, parts: jax.Array, memory: Any, position: jax.Array | None

@@ -175,7 +175,31 @@ class _Layer(nn.Module):
     return hooks.hook(self, 'residual', x), (None, usage)
 
 
-class Transformer(base.Model):
+class HaltingModel(base.Model):
+  """A model that may have halting units.
+
+  A subclass has the fields `config`, `vocab_size` and `adaptive`, the settings
+  of halting.
+  """
+
+  def trained_depth(self) -> int:
+    """See `base.Model`."""
+    return self.adaptive.trained_depth
+
+  def with_halting(self, **fields: Any) -> 'HaltingModel':
+    """See `base.Model`."""
+    return self.clone(adaptive=dataclasses.replace(self.adaptive, **fields))
+
+  def stops_early(self) -> str:
+    """See `base.Model`."""
+    return self.adaptive.why_not_early
+
+  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
+    """See `base.Model`."""
+    return read_out(self.config, self.vocab_size, params, x)
+
+
+class Transformer(HaltingModel):
   """A model of one stack.
 
   Attributes:
@@ -207,18 +231,6 @@ class Transformer(base.Model):
     del deterministic
     return self._run(tokens, None, depth)[0]
 
-  def trained_depth(self) -> int:
-    """See `base.Model`."""
-    return self.adaptive.trained_depth
-
-  def with_halting(self, **fields: Any) -> 'Transformer':
-    """See `base.Model`."""
-    return self.clone(adaptive=dataclasses.replace(self.adaptive, **fields))
-
-  def stops_early(self) -> str:
-    """See `base.Model`."""
-    return self.adaptive.why_not_early
-
   def decoder(self) -> decoding.Decoder:
     """See `base.Model`; with halting there is no cache."""
     if self.adaptive.kind == 'none':
@@ -228,10 +240,6 @@ class Transformer(base.Model):
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
     """See `base.Model`."""
     return residual_states(seen)
-
-  def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
-    """See `base.Model`."""
-    return read_out(self.config, self.vocab_size, params, x)
 
   def decode(self, tokens: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """Logits [B, n, V] of n new tokens, and the new state.

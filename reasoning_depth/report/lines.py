@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from reasoning_depth import settings
 from reasoning_depth.report import runs
 
 REFERENCES = {
@@ -79,23 +80,23 @@ def join(all_runs: Sequence[runs.Run]) -> list[Line]:
   """
   scored = [run for run in all_runs if run.evaluation is not None]
   members: dict[str, list[runs.Run]] = {}
-  settings: dict[str, dict[str, Any]] = {}
+  by_key: dict[str, dict[str, Any]] = {}
   for run, setting in zip(scored, _settings(scored), strict=True):
     key = json.dumps(setting, sort_keys=True)
-    settings[key] = setting
+    by_key[key] = setting
     members.setdefault(key, []).append(run)
-  panels = _panels(settings)
+  panels = _panels(by_key)
   result = []
   for key, group in members.items():
     points = _points(group)
     first = group[0]
     like = [
-      settings[other]
+      by_key[other]
       for other, (run, *_) in members.items()
       if (run.model, run.task, panels[other])
       == (first.model, first.task, panels[key])
     ]
-    parts = [first.model, first.task, _differences(settings[key], like)]
+    parts = [first.model, first.task, _differences(by_key[key], like)]
     parts.append(_seeds(points))
     label = ' · '.join(part for part in parts if part)
     name, split = first.evaluation.group_name, first.evaluation.split
@@ -137,15 +138,16 @@ def _settings(scored: Sequence[runs.Run]) -> list[dict[str, Any]]:
   of those that have it agree on its value.
   """
   values: dict[tuple, list[Any]] = {}
-  settings = []
+  found = []
   for run in scored:
-    groups = {g: run.config.get(g, {}) for g in ('task', 'model', 'train')}
-    settings.append(_flatten(groups))
-    for name, value in settings[-1].items():
+    groups = ('task', 'model', 'train')
+    own = {g: run.config[g] for g in groups if g in run.config}
+    found.append(settings.flatten(own))
+    for name, value in found[-1].items():
       seen = values.setdefault((_scope(run, name), name), [])
       if value not in seen:
         seen.append(value)
-  for run, setting in zip(scored, settings, strict=True):
+  for run, setting in zip(scored, found, strict=True):
     for (scope, name), seen in values.items():
       if len(seen) == 1 and scope == _scope(run, name):
         setting.setdefault(name, seen[0])
@@ -153,23 +155,13 @@ def _settings(scored: Sequence[runs.Run]) -> list[dict[str, Any]]:
     setting['group'] = run.evaluation.group_name
     if len(run.evaluation.groups) == 1 and not run.further:
       setting.pop('task.look_ahead', None)
-  return settings
+  return found
 
 
 def _scope(run: runs.Run, field: str) -> tuple[str, ...]:
   """Whose runs should have a field: those of a task, or of a model on it."""
   task = run.config['task']['name']
   return (task,) if field.startswith('task.') else (task, run.task, run.model)
-
-
-def _flatten(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f'{prefix}{name}.')
-    else:
-      flat[prefix + name] = value
-  return flat
 
 
 def _differences(mine: dict[str, Any], like: list[dict[str, Any]]) -> str:
@@ -191,7 +183,7 @@ def _differences(mine: dict[str, Any], like: list[dict[str, Any]]) -> str:
   return ', '.join(parts)
 
 
-def _panels(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _panels(by_key: dict[str, dict[str, Any]]) -> dict[str, str]:
   """Names the panel of each setting, by the task's fields that differ."""
   data = {
     key: {
@@ -199,7 +191,7 @@ def _panels(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
       for name, value in setting.items()
       if name.startswith('task.') and name not in _QUESTION or name == 'group'
     }
-    for key, setting in settings.items()
+    for key, setting in by_key.items()
   }
   return {key: _differences(x, list(data.values())) for key, x in data.items()}
 

@@ -61,9 +61,7 @@ def make_eval_step(model: nn.Module, config: Mapping[str, Any]) -> Callable:
   def eval_step(params, batch):
     output = model.apply({'params': params}, batch.inputs)
     logits = losses.answer(output, batch, config['depth_loss'])
-    entropy = losses.cross_entropy(logits, batch.targets, config['loss'])
-    mask = batch.weights > 0
-    loss = jnp.mean(entropy, axis=-1, where=mask)
+    loss = losses.per_sample(logits, batch, config['loss'])
     return loss, logits.argmax(-1).astype(jnp.int32)
 
   return eval_step
@@ -206,10 +204,7 @@ class Result:
       'bit_accuracy': float(bits.mean()),
       'bit_accuracy_interval': mean_interval(bits),
     }
-    for name, values in self.samples.known.items():
-      values = values[chosen]
-      if not np.isnan(values).any():  # NaN: not computed for a sample
-        scores[name] = float(values.mean())
+    scores |= self.samples.known_means(chosen)
     if scores.get('ceiling_exact_match'):
       scores['share_of_ceiling'] = (
         scores['exact_match'] / scores['ceiling_exact_match']

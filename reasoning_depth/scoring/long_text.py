@@ -126,6 +126,5 @@ class Reader:
 
   def _score(self, batch, logits):
     """Losses [B] and predictions [B, L] of a last segment."""
-    entropy = losses.cross_entropy(logits, batch.targets, self._loss)
-    loss = jnp.mean(entropy, axis=-1, where=batch.weights > 0)
+    loss = losses.per_sample(logits, batch, self._loss)
     return loss, logits.argmax(-1).astype(jnp.int32)

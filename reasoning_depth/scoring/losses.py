@@ -77,6 +77,12 @@ def cross_entropy(
   )
 
 
+def per_sample(logits: jax.Array, batch: base.Batch, kind: str) -> jax.Array:
+  """Mean cross-entropy [B] over each sample's answer tokens, in nats."""
+  entropy = cross_entropy(logits, batch.targets, kind)
+  return jnp.mean(entropy, axis=-1, where=batch.weights > 0)
+
+
 def for_softmax(logits: jax.Array, kind: str) -> jax.Array:
   """Logits whose softmax gives the probabilities of `kind`."""
   if kind == 'softmax':

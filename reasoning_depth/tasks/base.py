@@ -57,6 +57,13 @@ class HeldOut:
   group_name: str = 'look_ahead'
   labels: tuple[str, ...] = ()
 
+  def known_means(self, chosen: np.ndarray) -> dict[str, float]:
+    """Means of `known` over a sample mask, without those that have a NaN."""
+    means = {
+      name: float(values[chosen].mean()) for name, values in self.known.items()
+    }
+    return {n: mean for n, mean in means.items() if not np.isnan(mean)}
+
   def by_group(
     self, row: Callable[[np.ndarray], dict[str, Any]]
   ) -> dict[str, Any]:

@@ -108,12 +108,10 @@ def ceiling(
   chunk = max(1, _MOST_CASES // max_cases)
   for first in range(0, B, chunk):
     at = slice(first, first + chunk)
-    k, truth = look_ahead[at], rule[at]
     cases = _observe(states[at], radius)
-    for step in range(k.max()):
-      live = step < k
-      cases, revealed = _step(cases, live, truth, radius, max_cases)
-      exact[at] &= ~revealed
+    cases, exact[at] = _roll_out(
+      cases, look_ahead[at], rule[at], radius, max_cases
+    )
     scores[at] = _score(cases)
   return Ceiling(*scores.T, exact)
 
@@ -150,10 +148,9 @@ def rule_ceiling(
     cases = _observe(states[at], radius)
     hidden = (cases.table == _OPEN).sum(-1)
     if answer is not None:
-      for step in range(look_ahead[at].max()):
-        live = step < look_ahead[at]
-        cases, revealed = _step(cases, live, rule[at], radius, max_cases)
-        exact[at] &= ~revealed
+      cases, exact[at] = _roll_out(
+        cases, look_ahead[at], rule[at], radius, max_cases
+      )
       given = np.asarray(answer[at], np.uint8)[cases.owner]
       cases = cases[(cases.state == given).all(-1)]
     scores[at] = _score_rules(cases, hidden)
@@ -220,6 +217,26 @@ def _observe(states: np.ndarray, radius: int) -> _Cases:
   index = _neighbourhoods(states[:, :-1], radius).reshape(B, -1)
   np.put_along_axis(table, index, states[:, 1:].reshape(B, -1), axis=-1)
   return _Cases(np.arange(B), table, states[:, -1], np.ones(B))
+
+
+def _roll_out(
+  cases: _Cases,
+  look_ahead: np.ndarray,
+  truth: np.ndarray,
+  radius: int,
+  max_cases: int,
+) -> tuple[_Cases, np.ndarray]:
+  """Steps each sample's cases by its look-ahead, [B].
+
+  Returns:
+    The new cases, and bool [B], the samples with no entry revealed.
+  """
+  exact = np.ones(len(look_ahead), bool)
+  for step in range(look_ahead.max()):
+    live = step < look_ahead
+    cases, revealed = _step(cases, live, truth, radius, max_cases)
+    exact &= ~revealed
+  return cases, exact
 
 
 def _step(

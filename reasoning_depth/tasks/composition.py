@@ -64,13 +64,6 @@ class Composition(kg.Queries):
     super().__post_init__()
     E, d = self.num_entities, self.out_degree
     kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
-    kg.check(
-      'num_relations',
-      self.num_relations,
-      1,
-      kg.MAX_SIZE,
-      'relations',
-    )
     kg.check('out_degree', d, 2, E, f'num_entities={E}')
     kg.check(
       'out_degree', d, 2, self.num_relations,

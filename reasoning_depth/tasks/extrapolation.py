@@ -53,9 +53,7 @@ class Extrapolation(kg.Queries):
 
   def __post_init__(self):
     super().__post_init__()
-    E, R = self.num_entities, self.num_relations
-    kg.check('num_entities', E, 2, kg.MAX_SIZE, 'entities')
-    kg.check('num_relations', R, 1, kg.MAX_SIZE, 'relations')
+    kg.check('num_entities', self.num_entities, 2, kg.MAX_SIZE, 'entities')
     kg.check('hops', self.hops, 2, MAX_HOPS, 'relations in a query')
     # Two hops have the fewest queries.
     _, high, low = self._halves[2].tolist()

@@ -165,10 +165,7 @@ class Orbits(base.Task):
     self, key: jax.Array, split: str, num_samples: int, known: str = ''
   ) -> base.HeldOut:
     """See `base.Task`."""
-    batch = base.draw(self.sample, key, split, num_samples)
-    rules, states, look_ahead = base.draw(
-      self.sample_orbits, key, split, num_samples
-    )
+    batch, (rules, states, look_ahead) = self._draw(key, split, num_samples)
     scores: _Scores = {}
     if known:
       scores = self.known_scores(rules, states, look_ahead, known)
@@ -180,6 +177,14 @@ class Orbits(base.Task):
           for name, values in scores.items()
         }
     return base.HeldOut(batch, states[:, : self.num_states], scores)
+
+  def _draw(self, key, split, num_samples):
+    """Held-out samples, and the orbits that they are made of."""
+
+    def sample(*args):
+      return self.sample(*args), self.sample_orbits(*args)
+
+    return base.draw(sample, key, split, num_samples)
 
   def known_scores(
     self,
@@ -241,8 +246,7 @@ class Orbits(base.Task):
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
     """States x(T+1) … x(T+k) as intermediate results, at answer positions."""
-    batch = self.draw_held_out(key, 'test', num_samples).batch
-    states = base.draw(self.sample_orbits, key, 'test', num_samples)[1]
+    batch, (_, states, _) = self._draw(key, 'test', num_samples)
     row, column = self._places
     asked = (batch.weights > 0) & (column > 0) & (row >= 0)
     asked &= (batch.group != orbit_tokens.Ask.RULE)[:, None]

@@ -146,26 +146,28 @@ def declared(flat: Mapping[str, Any]) -> dict[str, settings.Field]:
   found = {'seed': _SEED}
   for group, kinds in (('task', tasks.TASKS), ('model', models.MODELS)):
     name = f'{group}.name'
-    field = settings.Field('', f'which {group}', choices=tuple(kinds))
-    if name not in flat:
-      raise errors.UsageError(f'config.{name}: is missing')
-    if complaint := field.complaint(flat[name]):
-      settings.complain(f'config.{name}', flat[name], complaint)
-    found[name] = field
+    found[name] = settings.Field('', f'which {group}', choices=tuple(kinds))
+    _check_choice(name, found[name], flat)
     found |= settings.declared(kinds[flat[name]], f'{group}.')
   for group, kind in GROUPS.items():
     found |= settings.declared(kind, f'{group}.')
   name = 'train.method'
   names = tuple(n for n, m in training.METHODS.items() if not m.by_model)
   found[name] = dataclasses.replace(found[name], choices=names)
-  if name not in flat:
-    raise errors.UsageError(f'config.{name}: is missing')
-  if complaint := found[name].complaint(flat[name]):
-    settings.complain(f'config.{name}', flat[name], complaint)
+  _check_choice(name, found[name], flat)
   own = training.METHODS[flat[name]].Settings
   if own is not None:
     found |= settings.declared(own, f'train.{flat[name]}.')
   return found
+
+
+def _check_choice(
+  name: str, field: settings.Field, flat: Mapping[str, Any]
+) -> None:
+  if name not in flat:
+    raise errors.UsageError(f'config.{name}: is missing')
+  if complaint := field.complaint(flat[name]):
+    settings.complain(f'config.{name}', flat[name], complaint)
 
 
 def default(

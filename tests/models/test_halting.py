@@ -215,6 +215,16 @@ def test_steps_that_nobody_needs_are_not_run(kind):
   assert out.penalty > 0
 
 
+@pytest.mark.parametrize('name', ['transformer', 'armt'])
+def test_a_model_says_whether_it_stops_early(name):
+  adaptive = halting.Halting('layer', 'act', max_steps=3)
+  model = tiny.model(name, adaptive=adaptive)
+  assert model.stops_early() == '' and model.trained_depth() == 3
+  fixed = model.with_halting(rule='fixed')
+  assert 'halting.rule=fixed' in fixed.stops_early()
+  assert model.adaptive.rule == 'act'
+
+
 @pytest.mark.parametrize(
   'field', [{'kind': 'block'}, {'rule': 'art'}, {'max_steps': 0},
             {'threshold': 0.0}, {'prior': 1.5}, {'cost_over': 'some'}],

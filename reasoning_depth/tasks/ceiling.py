@@ -57,6 +57,12 @@ class Ceiling:
     return dict(zip(NAMES, values, strict=True))
 
 
+def certain(count: int) -> Ceiling:
+  """The ceiling [B] of samples whose answer is known."""
+  scores = [np.ones(count) for _ in range(3)]
+  return Ceiling(*scores, np.ones(count, bool))
+
+
 def ceiling(
   rule: np.ndarray,
   states: np.ndarray,

@@ -134,7 +134,7 @@ def _looks_inside(folder, capsys):
     ),
     (
       [SMOKE, '--config.task.name=groups'],
-      'config.task.layout: no such field of config.task.name=gr',
+      'config.task.flip: no such field of config.task.name=gr',
     ),
     ([SMOKE, '--config.train.learning_rate=1e999'], 'learning_rate=inf: must'),
     ([SMOKE, '--config.train.learning_rate=nan'], 'learning_rate=nan: must'),

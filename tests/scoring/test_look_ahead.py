@@ -73,6 +73,7 @@ def test_a_model_that_applies_the_rule_is_right_wherever_it_can_be():
   summary = result.summary()
   assert summary['scored_by'] == 'depth steps'
   assert [g['group'] for g in summary['groups']] == list(ask)
+  assert summary['horizon'] == 1024
   for scores in summary['groups']:
     assert scores['num_samples'] == 200
     assert scores['determined_exact_match'] == 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import rich.console
 
 from reasoning_depth import errors, report
-from reasoning_depth.report import lines, plots, records, runs, tables
+from reasoning_depth.report import ahead, lines, plots, records, runs, tables
 
 _BAD_INPUT = 2
 _WIDE = 1000  # characters; no table is wider
@@ -54,13 +54,17 @@ def _report(folders: list[pathlib.Path], out: pathlib.Path | None) -> None:
   if len(all_runs) > 1 or out is not None:
     path = (out or folders[0] / 'plots') / 'exact_match_joint.png'
     written.append(plots.exact_match(joint, path))
+    path = path.with_name('look_ahead_joint.png')
+    written.append(ahead.draw(ahead.join(all_runs), path))
   console = rich.console.Console()
   if console.is_terminal:
-    table = tables.pretty(all_runs)
-    # A terminal may wrap the lines of a wide table, but no number is cut off.
-    needed = rich.console.Console(width=_WIDE).measure(table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    for far in (False, True):
+      table = tables.pretty(all_runs, far)
+      # A terminal may wrap the lines of a wide table; no number is cut off.
+      needed = rich.console.Console(width=_WIDE).measure(table).maximum
+      console.width = max(console.width, needed)
+      if table.row_count:
+        console.print(table)
     print(*tables.notes(all_runs), sep='\n')
   else:
     print(tables.markdown(all_runs))

@@ -33,6 +33,10 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
         'evaluation': _as_written(run, run.evaluation),
         # Evaluations on other groups; see `runs.Run.further`.
         'further': [_as_written(run, e) for e in run.further],
+        # At the look-aheads of `eval.look_ahead`.
+        'look_ahead': _as_written(run, run.ahead.evaluation)
+        if run.ahead
+        else None,
         # Steps at which each group of validation first passes a threshold.
         'phases': run.phases(),
         # Of training, by the clock.

@@ -81,7 +81,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
     inject='concat', initial='zeros', carry='answer',
     answer='straight_through', draw='fixed', loops='length',
   )  # fmt: skip
-  c.train.num_steps = 3_000
+  c.train.num_steps = 1_600
   c.train.batch_size = 512
   c.train.steps_per_dispatch = 20
   c.train.learning_rate = 2e-3

@@ -21,6 +21,7 @@ from reasoning_depth.models import (
   lstm,
   mamba,
   memory,
+  recall,
   rmt,
   transformer,
   trm,
@@ -98,6 +99,10 @@ def model(
       return looped.Looped(
         config, vocab_size, block, looped.Recurrence(**fields)
       )
+    case 'recall':
+      config = dataclasses.replace(config, positions='relative')
+      parts = {'answer_rows': 1, 'steps': 3} | fields
+      return recall.Recall(config, vocab_size, **parts)
     case 'trm':
       return trm.TRM(config, vocab_size, block, trm.TinyRecursion(**fields))
   raise KeyError(name)

@@ -16,8 +16,8 @@ from jax.sharding import PartitionSpec as P
 from reasoning_depth import errors, settings
 
 # Dense layers whose outputs, or whose inputs, are heads or hidden units.
-_SHARDED_OUTPUTS = ('qkv', 'mlp_in')
-_SHARDED_INPUTS = ('attention_out', 'mlp_out')
+_SHARDED_OUTPUTS = ('qkv', 'mlp_in', 'query', 'key', 'value')
+_SHARDED_INPUTS = ('attention_out', 'mlp_out', 'recall_out')
 # Fields of a state's `carry` with a leading batch axis.
 _BATCHED = ('batch', 'latents', 'passes', 'halted')
 

@@ -40,6 +40,19 @@ def test_the_last_layer_and_loop_are_the_models_logits(name):
     np.testing.assert_allclose(shown[0, 0], first, atol=1e-5)
 
 
+def test_a_recall_models_steps_are_read_at_the_cells_of_its_answer():
+  model, weights, _, (output, _), _ = test_hooks.build('recall')
+  shown = jax.jit(functools.partial(lens.logits, model))(
+    weights, test_hooks.ONE
+  )
+  assert shown.shape == (3, 2, *output.logits.shape)
+  cells = slice(test_hooks.SEGMENT + 1, None)
+  for n, logits in enumerate(output.depth_logits):
+    np.testing.assert_allclose(
+      shown[n, -1][:, cells], logits[:, cells], atol=1e-5
+    )
+
+
 def test_probability_and_rank():
   logits = jnp.log(jnp.array([[[0.5, 0.2, 0.3]]]))
   chance, rank = lens.scores(logits, jnp.array([[[1]], [[0]]]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reasoning_depth.analysis import activations
-from reasoning_depth.models import halting, hooks
+from reasoning_depth.models import halting, hooks, recall
 from tests import tiny
 
 # Two segments of three tokens, of five kinds: sizes at which two programs round
@@ -44,6 +44,13 @@ MODELS = {
   'rmt': (
     tiny.model('rmt', **SIZES),
     {'input': (2,), **dict.fromkeys(BLOCK, (2, 2))},
+  ),
+  'recall': (
+    tiny.model(
+      'recall', tiny.config(row=SEGMENT), vocab_size=V,
+      recurrence=recall.Recurrence(core=2, copies='none'),
+    ),
+    dict.fromkeys(BLOCK | {'memory_read'}, (3, 2)),
   ),
   'trm': (
     tiny.model('trm', vocab_size=V, inner_steps=2, cycles=3, supervision=2),
@@ -92,7 +99,7 @@ def test_sites_are_there_and_change_nothing(name):
       assert held.shape[-1] == D and held.shape[:-3] == found[hook].lead
 
 
-@pytest.mark.parametrize('name', ['looped', 'armt', 'trm'])
+@pytest.mark.parametrize('name', ['looped', 'armt', 'recall', 'trm'])
 def test_training_is_the_program_without_sites(name, monkeypatch):
   model, params = build(name)[:2]
 

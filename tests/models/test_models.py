@@ -10,7 +10,7 @@ from reasoning_depth.runtime import configuration
 
 
 @pytest.mark.parametrize(
-  'config', ['transformer', 'rmt', 'armt', 'looped', 'trm']
+  'config', ['transformer', 'rmt', 'armt', 'looped', 'recall', 'trm']
 )
 def test_a_tied_read_out_is_the_embedding_transposed(config):
   c = configuration.load(f'configs/{config}.py:smoke')

@@ -123,6 +123,17 @@ def test_runs_at_other_sizes_with_the_same_parameters():
     assert ours.logits.shape == (*batch.inputs.shape, other.vocab_size)
 
 
+def test_bfloat16_is_near_float32():
+  of = task()
+  model, params, batch = started(of, copies='none')
+  low = models.make(FIELDS | {'dtype': 'bfloat16'}, of)
+  ours = low.apply(params, batch.inputs, depth=1).logits
+  assert ours.dtype == jnp.float32
+  expected = model.apply(params, batch.inputs, depth=1).logits
+  assert jnp.std(expected) > 0.1
+  np.testing.assert_allclose(ours, expected, atol=0.1)
+
+
 def test_answer_turns_with_the_lattice():
   of = task()
   model, params, batch = started(of)

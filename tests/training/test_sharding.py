@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import armt, transformer
+from configs import armt, recall, transformer
 from reasoning_depth.training import experiment, loop, resume
 
 LAYOUTS = {
@@ -53,7 +53,11 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(
   'module,name',
-  [*((transformer, name) for name in LAYOUTS), (armt, 'both')],
+  [
+    *((transformer, name) for name in LAYOUTS),
+    (armt, 'both'),
+    (recall, 'both'),
+  ],
   ids=lambda x: x if isinstance(x, str) else x.__name__,
 )
 def test_a_layout_changes_nothing_but_the_last_digits(module, name, folder):

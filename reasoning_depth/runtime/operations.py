@@ -54,6 +54,11 @@ class Count:
       return 'at least'
     return '' if self.most == self.least else 'at most'
 
+  def at(self, share: float) -> 'Count':
+    """Operations where branches with more are taken this share of times."""
+    operations = self.least + round(share * (self.most - self.least))
+    return Count(operations, operations, self.is_lower_bound)
+
 
 def count(function: Callable[..., Any], *args: Any) -> Count:
   """Counts the operations of `function(*args)`.

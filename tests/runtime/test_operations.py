@@ -91,6 +91,7 @@ def test_of_branches_the_largest_counts():
   count = operations.count(branch, 1, X)
   assert count == operations.Count(N * PRODUCT, PRODUCT, False)
   assert count.bound == 'at most'
+  assert count.at(0.5) == exactly((N + 1) * PRODUCT // 2)
   same = operations.count(
     lambda p, x: jax.lax.cond(p, lambda x: x @ W, lambda x: x @ W.T, x), True, X
   )

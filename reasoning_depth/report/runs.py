@@ -18,6 +18,7 @@ import numpy as np
 from reasoning_depth import errors
 
 THRESHOLDS = (0.5, 0.9)  # of exact match; passing one ends a phase of training
+LOOK_AHEAD = 'look_ahead'  # name of the evaluation beyond trained look-aheads
 _GROUP_METRIC = 'exact_match_'  # followed by the group's name or number
 
 
@@ -60,6 +61,7 @@ class Evaluation:
   overall: Score
   rows_path: pathlib.Path  # a row for each sample; may not exist
   overrides: tuple[str, ...] = ()  # fields set differently than in training
+  horizon: int | None = None  # see `scoring`; not written for every task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,20 @@ class Run:
     """Seconds by the clock that training took; None where not written."""
     found = [line['seconds'] for line in self.metrics if 'seconds' in line]
     return found[-1] if found else None
+
+  @property
+  def cut_off(self) -> tuple[int, int] | None:
+    """Step scored and steps asked for, of a run scored before its end."""
+    if self.evaluation is None:
+      return None
+    steps = self.evaluation.step, self.config['train']['num_steps']
+    return steps if steps[0] < steps[1] else None
+
+  @property
+  def horizon(self) -> int | None:
+    """Of the evaluation far ahead, or else of the one to report."""
+    found = self.evaluations.get(LOOK_AHEAD, self.evaluation)
+    return found and found.horizon
 
   def plot_path(self, name: str) -> pathlib.Path:
     """Where the plot of a name is written."""
@@ -230,18 +246,42 @@ def load(folder: str | pathlib.Path) -> Run:
   path = folder / 'config.json'
   if not path.is_file():
     refuse(folder, 'not a run folder, it has no config.json')
-  config = read_json(path, ('seed', 'task', 'model'))
-  for group in ('task', 'model'):
-    require(config[group], ('name',), f'{path}: {group}')
+  config = read_json(path)
   path = folder / 'metrics.jsonl'
   metrics = _lines(path, ('step', 'split')) if path.is_file() else ()
+  paths = sorted((folder / 'evaluations').glob('*.json'))
+  found = {path.stem: read_json(path) for path in paths}
+  return assemble(folder, config, metrics, found)
+
+
+def assemble(
+  folder: pathlib.Path,
+  config: dict[str, Any],
+  metrics: Iterable[dict[str, Any]],
+  found: dict[str, dict[str, Any]],
+) -> Run:
+  """A run from what was read.
+
+  Args:
+    folder: the run folder.
+    config: the nested config.
+    metrics: the lines of `metrics.jsonl`.
+    found: content of the JSON files under `evaluations`, by name.
+
+  Raises:
+    UsageError: naming the file and the field that it lacks.
+  """
+  path = folder / 'config.json'
+  require(config, ('seed', 'task', 'model'), path)
+  for group in ('task', 'model'):
+    require(config[group], ('name',), f'{path}: {group}')
   run = Run(folder, config, tuple(metrics), {}, {})
-  for path in sorted((folder / 'evaluations').glob('*.json')):
-    found = read_json(path)
-    if 'analysis' in found:
-      run.analyses[path.stem] = found
+  for name, value in found.items():
+    if 'analysis' in value:
+      run.analyses[name] = value
     else:
-      run.evaluations[path.stem] = _evaluation(path, found)
+      path = folder / 'evaluations' / f'{name}.json'
+      run.evaluations[name] = _evaluation(path, value)
   return run
 
 
@@ -301,6 +341,7 @@ def _evaluation(path: pathlib.Path, found: dict[str, Any]) -> Evaluation:
     overall=_score(found['overall'], f'{path}: overall'),
     rows_path=path.with_suffix('.jsonl'),
     overrides=tuple(found.get('overrides', ())),
+    horizon=found.get('horizon'),
   )
 
 

@@ -52,7 +52,7 @@ def _cells(row: depth_score.Depth) -> dict[str, str]:
   }
   shares = [row.at(k, depth_score.share) for k in depth_score.LOOK_AHEADS]
   paid = row.each(lambda seed: seed.cost)
-  minutes = [c.minutes for c in paid if c.minutes is not None]
+  minutes = [cost.minutes for cost in paid]
   return exact | {
     'of the ceiling': ' / '.join(
       f'{_mean(x):.2f}' if x else _MISSING for x in shares
@@ -61,8 +61,8 @@ def _cells(row: depth_score.Depth) -> dict[str, str]:
     'at most': _number(row.depth_scores(depth_score.ceiling), with_range=False),
     'horizon': _horizon(row.each(lambda seed: seed.horizon)),
     'parameters': costs.short(paid[0].parameters) if paid else _MISSING,
-    'training': _operations([c.training for c in paid]),
-    'answer': _operations([c.answer for c in paid]),
+    'training': _operations([cost.training for cost in paid]),
+    'answer': _operations([cost.answer for cost in paid]),
     'minutes': f'{_mean(minutes):.1f}' if minutes else _MISSING,
     'seeds': str(len(row.seeds)),
   }
@@ -109,4 +109,4 @@ def _horizon(values: Sequence[int]) -> str:
 def _operations(amounts: Sequence[costs.Amount]) -> str:
   if not amounts:
     return _MISSING
-  return str(sum(amounts, costs.Amount(0)) * (1 / len(amounts)))
+  return str(sum(amounts, costs.Amount()) * (1 / len(amounts)))

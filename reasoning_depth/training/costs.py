@@ -59,10 +59,12 @@ def write(
   - train_step: `operations` of an update of the last stage, and `bound`: 'at
     most' or 'at least' where the number is that; at most because halting and
     drawn loops count at their maximum.
-  - training: `operations`, `steps`, `samples`, and `minutes` by the clock, with
-    compilation, validation and saves. Depth steps count as they were run.
-    Costs of the run that `train.init_from` names are included, and `bound` is
-    'at least' where those are not known.
+  - training: `operations`, `bound`, `steps`, `samples`, and `minutes` by the
+    clock, with compilation, validation and saves. Depth steps count as they
+    were run.
+  - start: the same of the run that `train.init_from` names, and of what that
+    one started from; None where there is none. Where it is not known, `bound`
+    of training is 'at least'.
   - answer: `operations` and `bound`, and `scored_by` as in an evaluation.
   - depth_steps: expected number in training, at its end.
   """
@@ -75,8 +77,11 @@ def write(
   training = _number(_as_run(total, exp.model.trained_depth(), lines)) | {
     'steps': int(current.step),
     'samples': samples,
-    'minutes': lines[-1]['seconds'] / 60 if lines else None,
+    'minutes': lines[-1]['seconds'] / 60 if lines else 0.0,
   }
+  start = _start(exp.config.train.init_from)
+  if exp.config.train.init_from and not start:
+    training['bound'] = 'at least'
   scored_by = experiment.evaluator(exp).scored_by
   costs = {
     'analysis': _NAME,
@@ -84,7 +89,8 @@ def write(
     'step': int(current.step),
     'parameters': int(parameter_overview.count_parameters(current.params)),
     'train_step': _number(counts[int(current.stage)]),
-    'training': _with_start(exp.config.train.init_from, training),
+    'training': training,
+    'start': start,
     'answer': _number(answer(exp)) | {'scored_by': scored_by},
     'depth_steps': _depth_steps(lines),
   }
@@ -129,20 +135,22 @@ def _as_run(
   return count.at(_mean(executed) / deepest)
 
 
-def _with_start(folder: str, own: dict[str, Any]) -> dict[str, Any]:
-  """Adds the costs of training the run in `folder`; '' for none."""
-  if not folder:
-    return own
+def _start(folder: str) -> dict[str, Any] | None:
+  """Costs of training the run in `folder` from the beginning, if known."""
   path = pathlib.Path(folder) / 'evaluations' / f'{_NAME}.json'
-  if not path.exists():
-    return own | {'bound': 'at least'}
-  start = json.loads(path.read_text())['training']
-  summed = {
-    name: None if None in (value, start[name]) else value + start[name]
-    for name, value in own.items()
-    if name != 'bound'
+  if not folder or not path.exists():
+    return None
+  found = json.loads(path.read_text())
+  own, before = found['training'], found['start']
+  if before is None:
+    return own
+  return {
+    'operations': own['operations'] + before['operations'],
+    'bound': own['bound'] or before['bound'],
+    'steps': own['steps'] + before['steps'],
+    'samples': own['samples'] + before['samples'],
+    'minutes': own['minutes'] + before['minutes'],
   }
-  return summed | {'bound': own['bound'] or start['bound']}
 
 
 def _depth_steps(lines: list[dict[str, Any]]) -> float | None:

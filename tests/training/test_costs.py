@@ -17,7 +17,7 @@ def train(folder, name, words='smoke', **groups):
   return exp, json.loads((folder / 'evaluations/cost.json').read_text())
 
 
-def test_costs_of_a_run_and_of_one_that_starts_from_it(tmp_path):
+def test_costs_of_a_run_and_of_those_that_start_from_it(tmp_path):
   exp, first = train(tmp_path / 'a', 'transformer')
   params = resume.restore(exp, tmp_path / 'a').params
   assert first['parameters'] == sum(x.size for x in jax.tree.leaves(params))
@@ -34,15 +34,23 @@ def test_costs_of_a_run_and_of_one_that_starts_from_it(tmp_path):
   assert first['answer']['scored_by'] == 'teacher forcing'
   assert first['depth_steps'] == 1
 
-  start = {'init_from': str(tmp_path / 'a')}
-  _, second = train(tmp_path / 'b', 'transformer', train=start)
-  assert second['training']['operations'] == 8 * step.most
-  assert second['training']['samples'] == 32
-  assert second['training']['minutes'] > first['training']['minutes']
+  assert first['start'] is None
+
+  def after(name):
+    return {'init_from': str(tmp_path / name)}
+
+  _, second = train(tmp_path / 'b', 'transformer', train=after('a'))
+  assert second['start'] == first['training']
+  assert second['training']['operations'] == 4 * step.most
   assert second['training']['bound'] == ''
-  (tmp_path / 'a/evaluations/cost.json').unlink()
-  _, third = train(tmp_path / 'c', 'transformer', train=start)
-  assert third['training']['bound'] == 'at least'
+  _, third = train(tmp_path / 'c', 'transformer', train=after('b'))
+  assert third['start']['operations'] == 8 * step.most
+  assert third['start']['samples'] == 32
+  (tmp_path / 'b/evaluations/cost.json').unlink()
+  exp = tiny.experiment('transformer', train=after('b'))
+  costs.write(exp, resume.restore(exp, tmp_path / 'c'), tmp_path / 'c')
+  found = json.loads((tmp_path / 'c/evaluations/cost.json').read_text())
+  assert found['start'] is None and found['training']['bound'] == 'at least'
 
 
 def test_stages_of_a_curriculum_are_added_up(tmp_path):

@@ -32,7 +32,7 @@ MOST = {'remember': 200, 'rewrite': 50}  # pairs in training
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  common.refuse(arg, 'association', 'layout', 'k', 'curriculum')
+  common.refuse(arg, 'association', 'layout', 'k', 'curriculum', 'small')
   words = common.parse_arg(arg)
   variant = common.choose('task', words.get('task', 'remember'), MOST)
   c = common.base('armt')

@@ -28,7 +28,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  refused = ('task', 'layout', 'k', 'act', 'curriculum')
+  refused = ('small', 'task', 'layout', 'k', 'act', 'curriculum')
   common.refuse(arg, 'composition', *refused)
   c = common.build(arg, base('learned'), cpu, smoke)
   if common.at_full_size(arg):

@@ -34,7 +34,7 @@ from configs import common, composition
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  refused = ('task', 'layout', 'k', 'act', 'curriculum')
+  refused = ('small', 'task', 'layout', 'k', 'act', 'curriculum')
   common.refuse(arg, 'extrapolation', *refused)
   c = composition.base('none')
   c.model.zero_out = True

@@ -12,7 +12,7 @@ from configs import common
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  common.refuse(arg, 'groups', 'task', 'layout', 'k')
+  common.refuse(arg, 'groups', 'task', 'layout', 'k', 'small')
   c = common.base('transformer')
   c.model.width = 512
   c.model.num_heads = 8

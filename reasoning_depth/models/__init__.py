@@ -10,6 +10,7 @@ from reasoning_depth.models import (
   looped,
   lstm,
   mamba,
+  recall,
   rmt,
   transformer,
   trm,
@@ -24,6 +25,7 @@ MODELS: dict[str, type[settings.Settings]] = {
   'armt': armt.Settings,
   'looped': looped.Settings,
   'trm': trm.Settings,
+  'recall': recall.Settings,
 }
 
 

@@ -80,32 +80,6 @@ def lattice_angles(length: int, pairs: int, row: int) -> np.ndarray:
   )
 
 
-def relative_bias(table: jax.Array, length: int, row: int) -> jax.Array:
-  """Relative position bias of attention scores on a lattice (2103.14030).
-
-  The lattice has rows of one separator and row - 1 cells; the table has an
-  entry for each distance in rows and in columns, modulo row - 1. Separators
-  have three columns of their own: cell to separator, separator to cell, and
-  separator to separator.
-
-  Args:
-    table: [H, 2·R - 1, row + 2], of a lattice of R rows.
-    length: L, at most R·row.
-    row: tokens in a row.
-
-  Returns:
-    [H, L, L], from queries to keys.
-  """
-  R, W = (table.shape[1] + 1) // 2, row - 1
-  here, there = np.arange(R)[:, None], np.arange(R)[None]
-  down = there - here + R - 1
-  here, there = np.arange(row)[:, None], np.arange(row)[None]
-  across = (there - here) % W
-  across = np.where(here == 0, W + 1, np.where(there == 0, W, across))
-  across[0, 0] = W + 2
-  return kernels.look_up(table, down, across)[:, :length, :length]
-
-
 def attend(
   q: jax.Array,
   k: jax.Array,
@@ -118,12 +92,12 @@ def attend(
 
   Args:
     q: [B, H, L, D/H].
-    k: [B, G, L, D/H]; each of the G heads serves H/G query heads
-      (grouped-query attention, 2305.13245).
+    k: [B, G, K, D/H]; each of the G heads serves H/G query heads
+      (grouped-query attention, 2305.13245). K is L if causal.
     v: as k.
     causal: whether a position sees only itself and those before it.
     implementation: 'xla', or 'cudnn' (NVIDIA GPUs, bfloat16).
-    bias: [H, L, L] added to the scaled scores, or None.
+    bias: [H, L, K] added to the scaled scores, or None.
 
   Returns:
     as q.

@@ -17,7 +17,7 @@ import numpy as np
 # scores, and a chunk's scores fit the CPU's cache; larger chunks make fewer and
 # larger matrix products.
 QUERY_BLOCK = 80
-_MASKED = -1e30  # finite, so that maximum and exponential stay defined
+MASKED = -1e30  # finite, so that maximum and exponential stay defined
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -224,9 +224,9 @@ def attend(
 
   Args:
     q: [B, H, L, D/H].
-    k: as q.
-    v: as q.
-    bias: [H, L, L], from queries to keys, or None.
+    k: [B, H, K, D/H]; K is L if causal.
+    v: as k.
+    bias: [H, L, K], from queries to keys, or None.
     causal: whether a position sees only itself and those before it.
 
   Returns:
@@ -235,31 +235,33 @@ def attend(
   return _attend_forward(q, k, v, bias, causal)[0]
 
 
-def _chunks(length: int, causal: bool) -> list[tuple[int, int]]:
-  """Start and end of each chunk of queries; it sees the keys to its end."""
-  count = max(1, round(length / QUERY_BLOCK)) if causal else 1
+def _chunks(q, k, causal: bool) -> list[tuple[int, int, int]]:
+  """Start and end of each chunk of queries, and the end of the keys it sees."""
+  length, keys = q.shape[2], k.shape[2]
+  if not causal:
+    return [(0, length, keys)]
+  count = max(1, round(length / QUERY_BLOCK))
   edges = [length * i // count for i in range(count + 1)]
-  return list(zip(edges[:-1], edges[1:], strict=True))
+  return list(zip(edges[:-1], edges[1:], edges[1:], strict=True))
 
 
 def _attend_forward(q, k, v, bias, causal):
-  L, width = q.shape[-2:]
-  q = q * width**-0.5
+  q = q * q.shape[-1] ** -0.5
   outs, exps, inverses = [], [], []
-  for a, b in _chunks(L, causal):
+  for a, b, end in _chunks(q, k, causal):
     scores = jnp.einsum(
-      'bhqd,bhkd->bhqk', q[:, :, a:b], k[:, :, :b],
+      'bhqd,bhkd->bhqk', q[:, :, a:b], k[:, :, :end],
       preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
     )  # fmt: skip
     if bias is not None:
-      scores = scores + bias[:, a:b, :b]
+      scores = scores + bias[:, a:b, :end]
     if causal:
-      seen = np.arange(b) <= np.arange(a, b)[:, None]
-      scores = jnp.where(seen, scores, _MASKED)
+      seen = np.arange(end) <= np.arange(a, b)[:, None]
+      scores = jnp.where(seen, scores, MASKED)
     exp = jnp.exp(scores - scores.max(-1, keepdims=True))
     inverse = 1 / exp.sum(-1, keepdims=True)
     exp = exp.astype(v.dtype)
-    out = jnp.einsum('bhqk,bhkd->bhqd', exp, v[:, :, :b])
+    out = jnp.einsum('bhqk,bhkd->bhqd', exp, v[:, :, :end])
     outs.append(out * inverse.astype(v.dtype))
     exps.append(exp)
     inverses.append(inverse.astype(v.dtype))
@@ -270,28 +272,28 @@ def _attend_forward(q, k, v, bias, causal):
 
 def _attend_backward(causal, saved, grad):
   q, k, v, bias, out, exps, inverse = saved
-  L, width = q.shape[-2:]
   grad = grad * inverse
   delta = (grad * out).sum(-1, keepdims=True)
   grad_t, q_t = jnp.swapaxes(grad, 2, 3), jnp.swapaxes(q, 2, 3)
   dqs, dk_t, dv_t = [], None, None
   dbias = None if bias is None else jnp.zeros_like(bias)
   # The last chunk sees every key, so it starts the sums over chunks.
-  for (a, b), exp in reversed(list(zip(_chunks(L, causal), exps, strict=True))):
-    dexp = jnp.einsum('bhqd,bhkd->bhqk', grad[:, :, a:b], v[:, :, :b])
+  chunks = zip(_chunks(q, k, causal), exps, strict=True)
+  for (a, b, end), exp in reversed(list(chunks)):
+    dexp = jnp.einsum('bhqd,bhkd->bhqk', grad[:, :, a:b], v[:, :, :end])
     dscores = exp * (dexp - delta[:, :, a:b])
     if bias is not None:
       # The sum over the batch as a product: XLA on CPU is slow at sums over
       # the first axis.
       flat = dscores.astype(bias.dtype).reshape(len(dscores), -1)
       over_batch = jnp.ones((1, len(dscores)), bias.dtype) @ flat
-      dbias = dbias.at[:, a:b, :b].set(over_batch.reshape(dscores.shape[1:]))
-    dqs.insert(0, jnp.einsum('bhqk,bhkd->bhqd', dscores, k[:, :, :b]))
+      dbias = dbias.at[:, a:b, :end].set(over_batch.reshape(dscores.shape[1:]))
+    dqs.insert(0, jnp.einsum('bhqk,bhkd->bhqd', dscores, k[:, :, :end]))
     dv = jnp.einsum('bhdq,bhqk->bhdk', grad_t[..., a:b], exp)
     dk = jnp.einsum('bhdq,bhqk->bhdk', q_t[..., a:b], dscores)
-    dv_t = dv if dv_t is None else dv_t.at[..., :b].add(dv)
-    dk_t = dk if dk_t is None else dk_t.at[..., :b].add(dk)
-  dq = jnp.concatenate(dqs, 2) * width**-0.5
+    dv_t = dv if dv_t is None else dv_t.at[..., :end].add(dv)
+    dk_t = dk if dk_t is None else dk_t.at[..., :end].add(dk)
+  dq = jnp.concatenate(dqs, 2) * q.shape[-1] ** -0.5
   return dq, jnp.swapaxes(dk_t, 2, 3), jnp.swapaxes(dv_t, 2, 3), dbias
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import attention, hooks, kernels
+from reasoning_depth.models import attention, hooks, kernels, relative
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
 PLAIN_POSITIONS = ('learned', 'none')
@@ -24,9 +24,6 @@ DTYPES = ('float32', 'bfloat16', 'float64')  # float64 for tests
 EMBED_STD = 0.02  # initial, of token embeddings, positions, memory tokens
 NORM_EPSILON = 1e-5
 T = TypeVar('T', bound='StackConfig')
-# Factor from the table of the relative bias to the scores: an optimiser that
-# moves entries by 1e-3 a step can make attention sharp in hundreds of steps.
-BIAS_GAIN = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +90,14 @@ class StackConfig(settings.Settings):
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig(StackConfig):
-  """Settings of a stack of transformer blocks."""
+  """Settings of a stack of transformer blocks.
+
+  Attributes that are not settings, set by `for_task`:
+
+  Attributes:
+    places: where the tokens are.
+    cone: the offsets that an answer depends on.
+  """
 
   num_heads: int = settings.field(
     4, 'H, attention heads, a divisor of the width', least=1
@@ -102,9 +106,22 @@ class TransformerConfig(StackConfig):
   positions: str = settings.field(
     'rotary',
     'rotary (by index in the sequence), lattice (rotary by column and row of a '
-    'circular lattice), relative (a learned bias by distance in columns and '
-    'rows), learned (added to the embedding), or none',
+    'circular lattice), relative (a learned bias by offset, in rows and '
+    'columns of a lattice or in tokens), learned (added to the embedding), or '
+    'none',
     choices=POSITIONS,
+  )
+  relative_start: str = settings.field(
+    'zeros',
+    'relative bias before training: zeros, or cone (each head at one of the '
+    'offsets that an answer depends on)',
+    choices=relative.STARTS,
+  )
+  relative_reach: int = settings.field(
+    8, 'relative: larger offsets share an entry of the table', least=1
+  )
+  relative_window: int = settings.field(
+    0, 'relative: tokens at larger offsets are not seen; 0 for all'
   )
   rotary_fraction: float = settings.field(
     0.25, 'share of the head width with rotary positions', most=1
@@ -139,6 +156,8 @@ class TransformerConfig(StackConfig):
   zero_out: bool = settings.field(
     False, 'zero-init of the last layer of attention and MLP'
   )
+  places: relative.Places = relative.Places()
+  cone: tuple[relative.Offset, ...] = ()
 
   def __post_init__(self):
     super().__post_init__()
@@ -151,6 +170,11 @@ class TransformerConfig(StackConfig):
       settings.complain(
         'num_kv_heads', groups, f'must divide num_heads={heads} (0 for as many)'
       )
+    if self.relative_window > self.relative_reach:
+      settings.complain(
+        'relative_window', self.relative_window,
+        f'must be at most relative_reach={self.relative_reach}',
+      )  # fmt: skip
     if self.norm_place == 'post' and self.parallel_residual:
       settings.complain(
         'norm_place', 'post',
@@ -160,11 +184,12 @@ class TransformerConfig(StackConfig):
 
   def for_task(self: T, task: Any, whole: bool = True) -> T:
     """See `StackConfig`."""
-    if self.positions in ('lattice', 'relative') and not task.lattice:
+    if self.positions == 'lattice' and not task.lattice:
       settings.complain(
-        'positions', self.positions,
-        'needs rows of cells, which task.name=orbits has',
-      )  # fmt: skip
+        'positions', 'lattice', 'needs rows of cells, as task.name=orbits has'
+      )
+    if self.positions == 'relative' and self.relative_start == 'cone':
+      self._check_cone(task.cone)
     backend = jax.default_backend()
     if self.attention == 'cudnn' and (
       self.dtype != 'bfloat16' or backend != 'gpu'
@@ -178,7 +203,23 @@ class TransformerConfig(StackConfig):
       settings.complain(
         'mixer', 'mlp', 'sees all positions; needs task.layout=masked'
       )
-    return super().for_task(task, whole)
+    config = super().for_task(task, whole)
+    places = relative.Places(task.row_tokens if task.lattice else 0)
+    return dataclasses.replace(config, places=places, cone=task.cone)
+
+  def _check_cone(self, cone: tuple[relative.Offset, ...]) -> None:
+    if not cone:
+      settings.complain(
+        'relative_start', 'cone',
+        'needs a task that names the offsets an answer depends on, as '
+        'orbits, groups, extrapolation and composition do; zeros goes with any',
+      )  # fmt: skip
+    far = max(abs(offset) for pair in cone for offset in pair)
+    if far > self.relative_reach:
+      settings.complain(
+        'relative_reach', self.relative_reach,
+        f'must be at least {far}, the farthest offset of the light cone',
+      )  # fmt: skip
 
 
 def scan_unroll(asked: int, length: int) -> int:
@@ -328,10 +369,9 @@ class Block(nn.Module):
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
     if c.positions == 'relative':
-      rows = -(-max(c.max_length, length) // c.row)
-      shape = (c.num_heads, 2 * rows - 1, c.row + 2)
-      table = self.param('relative', nn.initializers.zeros, shape)
-      bias = attention.relative_bias(BIAS_GAIN * table, length, c.row)
+      bias = relative.bias(
+        self._table(), c.places, length, c.relative_reach, c.relative_window
+      )
     elif c.positions == 'rotary' and pairs:
       angles = attention.sequence_angles(length, pairs, c.rotary)
     elif c.positions == 'lattice' and pairs:
@@ -344,6 +384,13 @@ class Block(nn.Module):
       mixed = attention.attend(q, k, v, self.causal, c.attention, bias)
     mixed = jnp.swapaxes(mixed, 1, 2).reshape(-1, c.width)
     return self._out('attention_out', c.width, mixed), cache
+
+  def _table(self):
+    c = self.config
+    first = relative.start(
+      c.relative_start, c.cone, c.places, c.num_heads, c.relative_reach
+    )
+    return self.param('relative', lambda key: jnp.asarray(first))
 
   def _token_mlp(self, x, batch_size, cache):
     x = jnp.swapaxes(x.reshape(batch_size, -1, self.config.width), 1, 2)

@@ -116,6 +116,21 @@ def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
 
 
+def answer_weights(logits: jax.Array, kind: str) -> jax.Array:
+  """An answer as weights over the vocabulary, [..., V].
+
+  Args:
+    logits: [..., V].
+    kind: 'soft' for probabilities; 'straight_through' for the most likely token
+      with the gradient of the probabilities (1308.3432).
+  """
+  weights = jax.nn.softmax(logits)
+  if kind == 'soft':
+    return weights
+  hard = jax.nn.one_hot(weights.argmax(-1), weights.shape[-1])
+  return weights + jax.lax.stop_gradient(hard - weights)
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
   """How the loops of one call run.
@@ -318,11 +333,9 @@ class Looped(base.Model):
     return self.read_out(s, self.embedding.table())
 
   def _embedded_answer(self, s):
-    weights = jax.nn.softmax(self._answer(s))
-    if self.recurrence.answer == 'straight_through':
-      hard = jax.nn.one_hot(weights.argmax(-1), self.vocab_size)
-      weights = weights + jax.lax.stop_gradient(hard - weights)
-    return self.embedding(weights)
+    return self.embedding(
+      answer_weights(self._answer(s), self.recurrence.answer)
+    )
 
   def _run(self, plan, loops, s, e):
     """Runs a plan: the last latents, and those after each scanned loop."""

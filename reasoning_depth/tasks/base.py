@@ -138,6 +138,10 @@ class Task(settings.Settings):
       rows.
     lattice: whether rows are states of a circular lattice, so that positions
       can be given by row and column.
+    cone: offsets (rows, columns) from a token to those that its answer depends
+      on; (0, tokens) in sequences that are no lattice; () if not known.
+    answer_rows: rows of mask tokens at the end of a sequence, to be filled with
+      states that follow the one before; 0 for other forms of answers.
     look_ahead: the values of k, if the group of a sample is its look-ahead k.
     group_name: meaning of the group numbers.
     group_labels: names of groups 0, 1, …, if they have names.
@@ -148,6 +152,8 @@ class Task(settings.Settings):
 
   row_tokens = 1
   lattice = False
+  cone = ()
+  answer_rows = 0
   look_ahead = ()
   group_name = 'group'
   group_labels = ()

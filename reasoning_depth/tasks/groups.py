@@ -88,6 +88,7 @@ class Groups(base.Task):
 
   vocab_size = ORDER  # an element is its own token
   causal = True  # a prefix's product is predicted from the prefix alone
+  cone = ((0, -1), (0, 0))
   group_name = 'word_length'
 
   @property

@@ -62,6 +62,7 @@ class Queries(base.Task):
   """Base class of tasks with queries [B, L] of a graph."""
 
   causal = True
+  cone = ((0, -1), (0, 0))
 
   @property
   def pad(self) -> int:

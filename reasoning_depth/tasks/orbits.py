@@ -97,6 +97,22 @@ class Orbits(base.Task):
     return self.tokens.row
 
   @property
+  def cone(self) -> tuple[tuple[int, int], ...]:
+    """The light cone: the neighbourhood in the row above, and the cell itself.
+
+    In the causal layout a token predicts the next one, and has one more column.
+    """
+    across = range(-self.radius, self.radius + 1 + self.causal)
+    return (*((-1, j) for j in across), (0, 0))
+
+  @property
+  def answer_rows(self) -> int:
+    """See `base.Task`: only states, after observed states, in place."""
+    if self.causal or self.asks_rule or self.variant == 'ro_s':
+      return 0
+    return self.length // self.row_tokens - self.num_states
+
+  @property
   def length(self) -> int:
     """Tokens in a sequence."""
     return len(self.tokens.asked) - 1

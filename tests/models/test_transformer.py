@@ -32,20 +32,6 @@ def loss_and_gradient(model, variables):
   return jax.value_and_grad(loss)(variables)
 
 
-def test_relative_bias_is_a_look_up_by_distance():
-  row, length = 4, 10  # three rows, the last one cut off
-  table = jax.random.normal(jax.random.key(0), (2, 5, row + 2))
-  ours = attention.relative_bias(table, length, row)
-  for i, j in np.ndindex(length, length):
-    (down, across), (other_row, other) = divmod(i, row), divmod(j, row)
-    if across and other:
-      column = (other - across) % (row - 1)
-    else:
-      column = row - 1 + (1 if other else 2) if not across else row - 1
-    entry = table[:, other_row - down + 2, column]
-    np.testing.assert_allclose(ours[:, i, j], entry, atol=1e-6)
-
-
 def test_a_group_of_queries_sees_one_head_of_keys():
   q = jax.random.normal(jax.random.key(0), (B, 4, L, 4))
   k, v = jax.random.normal(jax.random.key(1), (2, B, 2, L, 4))

@@ -181,7 +181,23 @@ def test_depth_steps_that_answer_must_be_read_out():
   'name,change,message',
   [
     ('groups', {'model.positions': 'lattice'}, 'positions=lattice: needs rows'),
-    ('groups', {'model.positions': 'relative'}, 'positions=relative: needs'),
+    (
+      'association',
+      {'model.positions': 'relative', 'model.relative_start': 'cone'},
+      'relative_start=cone: needs a task that names the offsets',
+    ),
+    (
+      'transformer',
+      {
+        'model.positions': 'relative',
+        'model.relative_start': 'cone',
+        'model.relative_reach': 2,
+      },
+      'relative_reach=2: must be at least 3',
+    ),
+    ('transformer', {'model.relative_window': 9}, 'must be at most'),
+    ('recall', {'task.layout': 'causal'}, 'needs a task with a current state'),
+    ('recall', {'model.positions': 'lattice'}, 'recall takes relative'),
     (
       'grpo',
       {'train.gradient_accumulation': 2},

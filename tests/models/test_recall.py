@@ -1,0 +1,132 @@
+"""The recall model: steps, rows of the answer, copies, other sizes."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reasoning_depth import models, tasks
+from reasoning_depth.models import recall
+
+FIELDS = {
+  'name': 'recall', 'num_layers': 1, 'width': 16, 'num_heads': 4,
+  'mlp_width': 32, 'positions': 'relative', 'relative_start': 'cone',
+}  # fmt: skip
+
+
+def task(variant='multi_horizon', **fields):
+  fields = {'width': 6, 'radius': 1, 'num_states': 3} | fields
+  return tasks.TASKS['orbits'](
+    layout='masked', variant=variant, look_ahead=(1, 2, 3), **fields
+  )
+
+
+def make(of, **recurrence):
+  return models.make(FIELDS | {'recurrence': recurrence}, of)
+
+
+def started(of, **recurrence):
+  """A model, its parameters, and a batch."""
+  model = make(of, **recurrence)
+  batch = of.sample(jax.random.key(1), 4)
+  return model, jax.jit(model.init)(jax.random.key(0), batch.inputs), batch
+
+
+@pytest.mark.parametrize('carry', ['answer', 'latent', 'both'])
+@pytest.mark.parametrize('variant', ['multi_horizon', 'o_o'])
+def test_steps_by_hand_are_the_scan(variant, carry):
+  of = task(variant)
+  model, params, batch = started(of, carry=carry, core=2, loops_per_step=2)
+  whole = model.apply(params, batch.inputs, depth=3)
+  state = model.apply(params, batch.inputs, method='begin')
+  for n in range(3):
+    state = model.apply(params, state, n, method='again')
+    logits, halt = model.apply(params, state, method='read')
+    assert halt is None
+    chex.assert_trees_all_close(logits, whole.depth_logits[n], atol=1e-5)
+  chex.assert_trees_all_close(logits, whole.logits, atol=1e-5)
+
+
+def test_rows_of_an_answer_are_the_steps():
+  one, several = task(), task('o_o')
+  model, params, batch = started(one)
+  every = model.apply(params, batch.inputs).depth_logits
+  masks = jnp.tile(batch.inputs[:, -one.row_tokens :], (1, 2))
+  rows = jnp.concatenate([batch.inputs, masks], axis=1)
+  joined = make(several).apply(params, rows).logits
+  W = one.width
+  for k in range(3):
+    first = one.num_states * one.row_tokens + 1
+    there = first + k * one.row_tokens
+    chex.assert_trees_all_close(
+      joined[:, there : there + W], every[k, :, first : first + W], atol=1e-5
+    )
+
+
+def test_loss_of_one_step_teaches_the_steps_before():
+  model, params, batch = started(task())
+
+  def loss(params):
+    out = model.apply(params, batch.inputs, depth=3)
+    return jnp.sum(jax.nn.log_softmax(out.logits)[..., 0])
+
+  # Through the straight-through answers; without them, of zero depth.
+  grads = jax.grad(loss)(params)['params']
+  assert all(
+    float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(grads['core'])
+  )
+
+
+def test_copies_start_equal_and_others_do_not():
+  of = task()
+  for copies in recall.COPIES:
+    _, params, _ = started(of, copies=copies, core=2)
+    core, encoder = params['params']['core'], params['params']['encoder']
+    key = params['params']['encoded']['key']['kernel']
+    same = jnp.array_equal(key, core['query']['kernel'])
+    assert bool(same) == (copies != 'none')
+    block = encoder['layers']['block']['qkv']['kernel']
+    for n in range(2):
+      same = jnp.array_equal(core['qkv']['kernel'][n], block[0])
+      assert bool(same) == (copies == 'all')
+
+
+def test_corruption_is_of_training_alone_and_of_the_share_asked():
+  model, params, batch = started(task(), corrupt_samples=1.0, corrupt_cells=1.0)
+  clean = make(task())
+  rngs = {'depth': jax.random.key(0)}
+  expected = clean.apply(params, batch.inputs).depth_logits
+  ours = model.apply(params, batch.inputs).depth_logits
+  chex.assert_trees_all_close(ours, expected)
+  ours = model.apply(
+    params, batch.inputs, deterministic=False, rngs=rngs
+  ).depth_logits
+  chex.assert_trees_all_close(ours[0], expected[0], atol=1e-5)
+  assert jnp.abs(ours[1] - expected[1]).max() > 1e-3
+  none = dataclasses.replace(model.recurrence, corrupt_cells=0.0)
+  ours = model.clone(recurrence=none).apply(
+    params, batch.inputs, deterministic=False, rngs=rngs
+  )
+  chex.assert_trees_all_close(ours.depth_logits, expected, atol=1e-5)
+
+
+def test_runs_at_other_sizes_with_the_same_parameters():
+  _, params, _ = started(task())
+  for fields in ({'width': 9}, {'num_states': 5}):
+    other = task(**fields)
+    batch = other.sample(jax.random.key(0), 2)
+    ours = make(other).apply(params, batch.inputs)
+    assert ours.logits.shape == (*batch.inputs.shape, other.vocab_size)
+
+
+def test_answer_turns_with_the_lattice():
+  of = task()
+  model, params, batch = started(of)
+  rows = batch.inputs.reshape(4, -1, of.row_tokens)
+  turned = rows.at[..., 1:].set(jnp.roll(rows[..., 1:], 2, -1))
+  ours = model.apply(params, turned.reshape(4, -1)).logits[:, -of.width :]
+  expected = model.apply(params, batch.inputs).logits[:, -of.width :]
+  chex.assert_trees_all_close(ours, np.roll(expected, 2, 1), atol=1e-5)

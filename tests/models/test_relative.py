@@ -1,0 +1,90 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from reasoning_depth.models import kernels, relative
+
+REACH, H = 3, 2
+LATTICE = relative.Places(row=6)  # five cells and a separator
+CELLS = relative.Places(row=5, separated=False)
+LINE = relative.Places()
+
+
+def table(places):
+  return jax.random.normal(jax.random.key(0), places.shape(H, REACH))
+
+
+def entry(places, i, j):
+  """Table indices of a pair of tokens, one by one."""
+
+  def clip(offset):
+    return min(max(offset, -REACH), REACH) + REACH
+
+  if not places.row:
+    return 0, clip(j - i)
+  (line, column), (other, there) = divmod(i, places.row), divmod(j, places.row)
+  down = clip(other - line)
+  if places.separated and not there:
+    return down, 2 * REACH + (1 if column else 2)
+  W = places.columns
+  offset = (there - column) % W
+  return down, clip(offset - W if offset > (W - 1) // 2 else offset)
+
+
+@pytest.mark.parametrize('places', [LATTICE, CELLS, LINE])
+def test_bias_is_the_entry_of_the_offset(places):
+  entries, length = table(places), 13  # the last row cut off
+  ours = relative.bias(entries, places, length, REACH)
+  for i, j in np.ndindex(length, length):
+    expected = relative.GAIN * entries[:, *entry(places, i, j)]
+    np.testing.assert_allclose(ours[:, i, j], expected, atol=1e-5)
+
+
+def test_a_table_serves_lattices_of_any_size():
+  entries, wide = table(LATTICE), relative.Places(row=12)
+  near = relative.bias(entries, LATTICE, 18, REACH)
+  far = relative.bias(entries, wide, 36, REACH)
+  # From the third cell, the five cells around it, one row down.
+  np.testing.assert_array_equal(near[:, 3, 7:12], far[:, 3, 13:18])
+
+
+def test_a_separator_predicts_the_first_cell_from_the_place_before_it():
+  across = LATTICE.indices(6, REACH)[1]
+  last = across[LATTICE.columns, 1:]
+  np.testing.assert_array_equal(across[0, 1:], last)
+
+
+@pytest.mark.parametrize('places', [LATTICE, CELLS, LINE])
+def test_window_masks_what_is_farther_and_nothing_else(places):
+  length, window = 12, 1
+  free = relative.bias(table(places), places, length, REACH)
+  ours = relative.bias(table(places), places, length, REACH, window)
+  for i, j in np.ndindex(length, length):
+    down, across = entry(places, i, j)
+    near = across > 2 * REACH or abs(across - REACH) <= window
+    if places.row:
+      near &= abs(down - REACH) <= window
+    expected = free[:, i, j] if near else np.float32(kernels.MASKED)
+    np.testing.assert_array_equal(ours[:, i, j], expected)
+
+
+@pytest.mark.parametrize(
+  ('heads', 'expected'), [(4, [1, 1, 1, 0]), (3, [1, 1, 1]), (2, [2, 1])]
+)
+def test_cone_gives_each_head_an_offset(heads, expected):
+  cone = ((-1, -1), (-1, 1), (0, 0))
+  first = relative.start('cone', cone, CELLS, heads, REACH)
+  assert [int(np.count_nonzero(head)) for head in first] == expected
+  for i, (down, across) in enumerate(cone):
+    score = relative.GAIN * first[i % heads, down + REACH, across + REACH]
+    assert score == relative.CONE_SCORE
+
+
+def test_start_at_zeros():
+  assert not relative.start('zeros', ((0, 0),), LINE, H, REACH).any()
+
+
+def test_places_without_rows_have_one_row_of_offsets():
+  assert dataclasses.replace(LATTICE, row=0).shape(H, REACH) == (H, 1, 7)

@@ -23,6 +23,8 @@ AXES: dict[str, tuple[str, Callable[[costs.Cost], float]]] = {
   ),
 }
 GROUPS = (1, 2, 3, 4)
+# Room on both sides, for names: a share of the width, and a factor at least.
+_MARGIN, _LEAST_ROOM = 0.15, 1.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +146,7 @@ def picture(
   colors = {
     model: style.COLORS[i % len(style.COLORS)] for i, model in enumerate(models)
   }
+  _scale(axes[0, 0], [p.x for found in panels.values() for p in found])
   for ax, (group, found) in zip(axes.flat, panels.items(), strict=False):
     _panel(ax, group, found, colors, joined)
   for ax in axes.flat[len(panels) :]:
@@ -166,6 +169,14 @@ def picture(
   return style.save(figure, path)
 
 
+def _scale(ax: matplotlib.axes.Axes, values: Sequence[float]) -> None:
+  """Makes the axis of all panels logarithmic, with room for names."""
+  low, high = min(values), max(values)
+  room = max((high / low) ** _MARGIN, _LEAST_ROOM)
+  ax.set_xscale('log')
+  ax.set_xlim(low / room, high * room)
+
+
 def _panel(
   ax: matplotlib.axes.Axes,
   group: int,
@@ -174,7 +185,6 @@ def _panel(
   joined: Sequence[str],
 ) -> None:
   """Draws the points of one group."""
-  ax.set_xscale('log')
   plots.log_ticks(ax.xaxis)
   ax.xaxis.set_major_formatter(lambda value, _: costs.short(value))
   ax.set_ylim(-0.08, 1.12)
@@ -188,4 +198,3 @@ def _panel(
       p.x, p.share, [[p.share - p.low], [p.high - p.share]],
       color=colors[p.model], marker='o', capsize=2, linewidth=1,
     )  # fmt: skip
-  ax.margins(x=0.15)

@@ -43,7 +43,7 @@ def draw(
   ax = figure.subplots()
   y, ticks = 0, {}
   for name, rows in sections.items():
-    ax.text(_LEAST, y, name, size=9, style='italic', va='center')
+    ax.text(_LEAST + 0.01, y, name, size=9, style='italic', va='center')
     places = dict(zip(rows, range(y + 1, y + 1 + len(rows)), strict=True))
     _bars(ax, rows, places)
     ticks |= places

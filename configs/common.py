@@ -26,6 +26,7 @@ VALUES = {
 }
 
 
+MOST_K = 9_999  # of the word k=; config.task.look_ahead takes any
 WORDS = FLAGS | {f'{name}=…': meaning for name, meaning in VALUES.items()}
 
 
@@ -165,22 +166,23 @@ def act(c: ml_collections.ConfigDict, text: str) -> None:
 
 
 def variant(c: ml_collections.ConfigDict, text: str) -> None:
-  """Sets the task variant, with a layout and look-ahead that it allows."""
+  """Sets the task variant, with layout, look-ahead and loss that it allows."""
   c.task.variant = text
   c.task.layout = orbit_tokens.LAYOUT_OF.get(text, c.task.layout)
   if text in orbit_tokens.ONE_LOOK_AHEAD:
     c.task.look_ahead = c.task.look_ahead[:1]
+  if text == 'by_depth':
+    c.train.depth_loss = 'look_ahead'
 
 
 def look_ahead(c: ml_collections.ConfigDict, text: str) -> None:
   """Sets k from `2` (one value) or `1-4` (a range in one model)."""
-  most = orbit_tokens.MAX_LOOK_AHEAD
-  known = {str(k): k for k in range(1, most + 1)}
+  known = {str(k): k for k in range(1, MOST_K + 1)}
   first, dash, last = text.partition('-')
   ends = [known.get(end, 0) for end in (first, last if dash else first)]
   if not 1 <= ends[0] <= ends[1]:
     raise errors.UsageError(
-      f'word k={settings.shown(text)}: allowed are k=2 or k=1-4, up to {most}'
+      f'word k={settings.shown(text)}: allowed are k=2 or k=1-4, up to {MOST_K}'
     )
   values = tuple(range(ends[0], ends[1] + 1))
   c.task.look_ahead = values

@@ -13,20 +13,37 @@ from configs import common
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'groups', 'task', 'layout', 'k', 'small')
-  c = common.base('transformer')
+  is_small = 'cpu' in common.parse_arg(arg)
+  c = common.base('looped' if is_small else 'transformer')
   c.model.width = 512
   c.model.num_heads = 8
   c.model.mlp_width = 2048
   c = common.build(arg, c, cpu, smoke)
   c.task = common.task('groups')  # words of twenty elements of A5
+  if is_small:
+    c.task.word_length = 4
   if 'smoke' in common.parse_arg(arg):
     c.task.word_length = 5
   return c
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.positions = 'rotary'  # no lattice
-  c.model.rotary_fraction = 0.25
+  """One block that multiplies two elements, looped as a parallel scan."""
+  c.model.num_layers = 1
+  c.model.width = 128
+  c.model.num_heads = 4
+  c.model.mlp_width = 1024
+  c.model.norm = 'rms'
+  c.model.relative_window = 1
+  c.model.recurrence.update(
+    carry='answer', answer='straight_through', inject='none',
+    initial='embedding', loops='log_length', window='doubling',
+  )  # fmt: skip
+  c.train.num_steps = 2_000
+  c.train.curriculum.update(field='word_length', stages=(2, 3, 4))
+  c.train.batch_size = 384
+  c.train.steps_per_dispatch = 20
+  c.train.learning_rate = 3e-3
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

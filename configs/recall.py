@@ -24,6 +24,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.task.look_ahead = (1, 2, 3, 4)
-  c.task.variant = 'multi_horizon'
+  c.task.variant = 'by_depth'
+  c.eval.look_ahead = (1, 2, 3, 4, 8, 16, 64, 1024)
   c.train.num_steps = 1_000
   c.train.steps_per_dispatch = 10

@@ -47,6 +47,7 @@ class Field:
     above: whether `least` itself is excluded.
     below: whether `most` itself is excluded.
     choices: allowed words; () for any text.
+    ascending: whether the numbers of a tuple must ascend.
   """
 
   default: Any
@@ -56,6 +57,7 @@ class Field:
   above: bool = False
   below: bool = False
   choices: tuple[str, ...] = ()
+  ascending: bool = False
 
   @property
   def kind(self) -> type:
@@ -72,6 +74,7 @@ class Field:
     parts = [f'{">" if self.above else ">="} {self.least:,}']
     if self.most not in (INT32, FLOAT32):
       parts.append(f'{"<" if self.below else "<="} {self.most:,}')
+    parts += ['ascending'] * self.ascending
     return ', '.join(parts)
 
   def has_type(self, value: Any) -> bool:
@@ -97,6 +100,8 @@ class Field:
         return f'must be {"above" if self.above else "at least"} {self.least}'
       if not (number < self.most if self.below else number <= self.most):
         return f'must be {"below" if self.below else "at most"} {self.most}'
+    if self.ascending and list(value) != sorted(set(value)):
+      return 'must ascend, each value once'
     return ''
 
 
@@ -109,6 +114,7 @@ def field(
   above: float | None = None,
   below: float | None = None,
   choices: Iterable[str] = (),
+  ascending: bool = False,
 ) -> Any:
   """Declares a field of a settings dataclass.
 
@@ -120,6 +126,7 @@ def field(
     above: exclusive bound, instead of `least`.
     below: exclusive bound, instead of `most`.
     choices: allowed words.
+    ascending: whether the numbers of a tuple must ascend.
   """
   largest = FLOAT32 if isinstance(default, float) else INT32
   declared = Field(
@@ -130,6 +137,7 @@ def field(
     above=above is not None,
     below=below is not None,
     choices=tuple(choices),
+    ascending=ascending,
   )
   return dataclasses.field(default=default, metadata={_KEY: declared})
 

@@ -131,8 +131,8 @@ def test_a_toy_is_shown_and_its_fields_are_checked(run, capsys):
   assert 'config.task.bits=1: must be at least 2' in capsys.readouterr().err
   assert run('--config=toy.py', '--config.task.bit=8') == 2
   assert "did you mean 'task.bits'" in capsys.readouterr().err
-  assert run('--config=toy.py', '--config.eval.rollout=2') == 2
-  assert 'cannot be fed back' in capsys.readouterr().err
+  assert run('--config=toy.py', '--config.eval.look_ahead=2') == 2
+  assert 'have no look-ahead' in capsys.readouterr().err
 
 
 def test_a_fault_of_the_models_code_keeps_its_traceback(run, monkeypatch):

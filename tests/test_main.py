@@ -134,7 +134,7 @@ def _looks_inside(folder, capsys):
     ),
     (
       [SMOKE, '--config.task.name=groups'],
-      'config.task.layout: no such field of config.task.name=gr',
+      'config.task.flip: no such field of config.task.name=gr',
     ),
     ([SMOKE, '--config.train.learning_rate=1e999'], 'learning_rate=inf: must'),
     ([SMOKE, '--config.train.learning_rate=nan'], 'learning_rate=nan: must'),
@@ -145,7 +145,7 @@ def _looks_inside(folder, capsys):
     ([SMOKE, '--config.\udcff\x00=1'], 'no such field'),
     ([SMOKE, '--config.model.mlp=\udcff'], 'allowed are gelu'),
     ([SMOKE, '--config.train.method=grpo'], 'train.grpo.generations: is miss'),
-    (['--config=configs/armt.py:k=1-999999999999'], 'up to 8'),
+    (['--config=configs/armt.py:k=1-999999999999'], 'up to 9999'),
     (['--config=configs/armt.py:smoke,smoke'], 'smoke stands twice'),
     ([f'--config={"x" * 5000}'], 'File name too long'),
     ([f'--config=configs/{"x" * 300}.py'], 'File name too long'),
@@ -219,7 +219,10 @@ def damaged(text):
     'a.b: twice in one group, or with a dot': changed('task', **{'a.b': 1}),
     'recursion': '{"a":' * 100_000 + '1' + '}' * 100_000,
     "can't decode": b'\xff' + text.encode(),
-    'look_ahead=(9,): must be at most 8': changed('task', look_ahead=[9]),
+    'up to 8; variant by_depth takes any k': changed(
+      'task', variant='multi_horizon', look_ahead=[9]
+    ),
+    'look_ahead=(2, 1): must ascend': changed('task', look_ahead=[2, 1]),
   }
 
 

@@ -114,6 +114,49 @@ def attend(
   return kernels.attend(q, k, v, bias, causal)
 
 
+def attend_near(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  bias: jax.Array,
+  stride: int | jax.Array = 1,
+) -> jax.Array:
+  """Softmax attention to the token itself and a few before it.
+
+  A token sees those at 0, 1, …, n - 1 strides before it, so that time and
+  memory are linear in L. Keys and values before the first token are zeros, as
+  in a causal convolution: so a token knows where there is nothing before it.
+
+  Args:
+    q: [B, H, L, D/H].
+    k: [B, G, L, D/H]; see `attend`.
+    v: as k.
+    bias: [H, n] added to the scaled scores, by strides.
+    stride: tokens.
+
+  Returns:
+    as q.
+  """
+  if k.shape[1] < q.shape[1]:
+    k, v = (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
+  here = jnp.arange(q.shape[2])[:, None]
+
+  def before(x, n):
+    shifted = jnp.roll(x, n * stride, axis=2)
+    return jnp.where(here >= n * stride, shifted, 0)
+
+  count = bias.shape[-1]
+  keys, values = (
+    jnp.stack([before(x, n) for n in range(count)], 3) for x in (k, v)
+  )
+  scores = jnp.einsum(
+    'bhld,bhlnd->bhln', q * q.shape[-1] ** -0.5, keys,
+    preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
+  )  # fmt: skip
+  weights = jax.nn.softmax(scores + bias[:, None]).astype(v.dtype)
+  return jnp.einsum('bhln,bhlnd->bhld', weights, values)
+
+
 @flax.struct.dataclass
 class Cache:
   """Key-value cache, to decode step by step.

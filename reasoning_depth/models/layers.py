@@ -121,7 +121,9 @@ class TransformerConfig(StackConfig):
     8, 'relative: larger offsets share an entry of the table', least=1
   )
   relative_window: int = settings.field(
-    0, 'relative: tokens at larger offsets are not seen; 0 for all'
+    0,
+    'relative: tokens at larger offsets are not seen; 0 for all. In a sequence '
+    'without rows, zeros stand before the first token',
   )
   rotary_fraction: float = settings.field(
     0.25, 'share of the head width with rotary positions', most=1
@@ -159,6 +161,12 @@ class TransformerConfig(StackConfig):
   places: relative.Places = relative.Places()
   cone: tuple[relative.Offset, ...] = ()
 
+  @property
+  def near(self) -> bool:
+    """Whether tokens see a few before them alone, at a cost linear in L."""
+    windowed = self.positions == 'relative' and self.relative_window > 0
+    return windowed and not self.places.row
+
   def __post_init__(self):
     super().__post_init__()
     heads, groups = self.num_heads, self.num_kv_heads
@@ -190,6 +198,14 @@ class TransformerConfig(StackConfig):
       )
     if self.positions == 'relative' and self.relative_start == 'cone':
       self._check_cone(task.cone)
+    if self.relative_window and not (
+      task.lattice or (task.causal and not task.generates)
+    ):
+      settings.complain(
+        'relative_window', self.relative_window,
+        'must be 0 for tasks whose answers are generated or not causal, unless '
+        'they have rows of cells',
+      )  # fmt: skip
     backend = jax.default_backend()
     if self.attention == 'cudnn' and (
       self.dtype != 'bfloat16' or backend != 'gpu'
@@ -319,7 +335,10 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, cache: attention.Cache | None = None
+    self,
+    x: jax.Array,
+    cache: attention.Cache | None = None,
+    stride: jax.Array | None = None,
   ) -> tuple[jax.Array, attention.Cache | None]:
     """Hidden states [B, L, D] to the same, and the updated cache.
 
@@ -327,12 +346,14 @@ class Block(nn.Module):
       x: hidden states of a whole sequence, or with a cache of the L tokens
         after the cached ones.
       cache: keys and values of earlier tokens, to decode step by step.
+      stride: tokens between those in the window of a sequence without rows;
+        None for 1.
     """
     B, L, D = x.shape
     place = self.config.norm_place
     x = x.reshape(B * L, D)
     mix = self._token_mlp if self.config.mixer == 'mlp' else self._attention
-    mixed, cache = mix(self._before('attention_norm', x), B, cache)
+    mixed, cache = mix(self._before('attention_norm', x), B, cache, stride)
     if place == 'sandwich':
       mixed = self._norm('attention_out_norm', mixed)
     mixed = hooks.hook(self, 'attention', mixed, B)
@@ -360,7 +381,7 @@ class Block(nn.Module):
     """The norm before attention or MLP, if `norm_place` has one."""
     return x if self.config.norm_place == 'post' else self._norm(name, x)
 
-  def _attention(self, x, batch_size, cache):
+  def _attention(self, x, batch_size, cache, stride=None):
     c = self.config
     head, groups = c.width // c.num_heads, c.num_kv_heads or c.num_heads
     qkv = Dense(c.width + 2 * groups * head, use_bias=c.bias, name='qkv')(x)
@@ -368,7 +389,9 @@ class Block(nn.Module):
     pairs = int(head * c.rotary_fraction) // 2
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
-    if c.positions == 'relative':
+    if c.near:
+      bias = relative.near(self._table(), c.relative_reach, c.relative_window)
+    elif c.positions == 'relative':
       bias = relative.bias(
         self._table(), c.places, length, c.relative_reach, c.relative_window
       )
@@ -376,7 +399,11 @@ class Block(nn.Module):
       angles = attention.sequence_angles(length, pairs, c.rotary)
     elif c.positions == 'lattice' and pairs:
       angles = attention.lattice_angles(length, pairs, c.row)
-    if cache is not None:
+    if c.near:
+      mixed = attention.attend_near(
+        q, k, v, bias, 1 if stride is None else stride
+      )
+    elif cache is not None:
       mixed, cache = attention.attend_cached(q, k, v, angles, bias, cache)
     else:
       if angles is not None:
@@ -392,7 +419,8 @@ class Block(nn.Module):
     )
     return self.param('relative', lambda key: jnp.asarray(first))
 
-  def _token_mlp(self, x, batch_size, cache):
+  def _token_mlp(self, x, batch_size, cache, stride):
+    del stride
     x = jnp.swapaxes(x.reshape(batch_size, -1, self.config.width), 1, 2)
     length = x.shape[-1]
     hidden = self._hidden('token_in', 4 * length, x.reshape(-1, length))

@@ -25,6 +25,8 @@ INJECTIONS = ('none', 'add', 'concat', 'gate')
 INITIALS = ('zeros', 'noise', 'embedding')
 CARRIES = ('latent', 'answer', 'both')
 ANSWERS = ('soft', 'straight_through')
+LOOPS = ('number', 'length', 'log_length')
+WINDOWS = ('same', 'doubling')
 DRAWS = ('fixed', 'poisson', 'log_normal')
 RNG = 'depth'  # name of the rng for loops and noise
 
@@ -59,6 +61,18 @@ class Recurrence(settings.Settings):
     'with their gradient (straight_through)',
     choices=ANSWERS,
   )
+  loops: str = settings.field(
+    'number',
+    'how many: a number (mean_loops, or drawn), as many as tokens (length), or '
+    'their logarithm to base 2, rounded up (log_length)',
+    choices=LOOPS,
+  )
+  window: str = settings.field(
+    'same',
+    'model.relative_window at loop n: the same, or of tokens 2**n apart '
+    '(doubling), as in a parallel scan',
+    choices=WINDOWS,
+  )
   draw: str = settings.field(
     'fixed',
     'loops of a training batch: fixed at mean_loops, poisson, or log_normal '
@@ -86,14 +100,14 @@ class Recurrence(settings.Settings):
         f'must be from min_loops={self.min_loops} to '
         f'max_loops={self.max_loops}',
       )  # fmt: skip
-    if self.inject == 'none' and (
-      self.initial != 'embedding' or self.carry == 'answer'
-    ):
+    if self.inject == 'none' and self.initial != 'embedding':
       settings.complain(
-        'inject', 'none',
-        'the input is seen only with initial=embedding and a latent that is '
-        'carried',
-      )  # fmt: skip
+        'inject', 'none', 'the input is seen only with initial=embedding'
+      )
+    if self.loops != 'number' and self.draw != 'fixed':
+      settings.complain(
+        'loops', self.loops, f'goes with draw=fixed, not {self.draw}'
+      )
     if self.read_every and self.draw != 'fixed':
       settings.complain(
         'read_every', True, f'goes with draw=fixed, not {self.draw}'
@@ -114,6 +128,15 @@ def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   else:
     loops = jax.random.poisson(key, rate)
   return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
+
+
+def fixed_loops(config: Recurrence, length: int) -> int:
+  """Loops of a call that draws none, for sequences of `length` tokens."""
+  if config.loops == 'number':
+    return config.mean_loops
+  if config.loops == 'length':
+    return length
+  return max(1, (length - 1).bit_length())
 
 
 def answer_weights(logits: jax.Array, kind: str) -> jax.Array:
@@ -163,6 +186,7 @@ class Plan:
 
 def make_plan(
   recurrence: Recurrence,
+  length: int,
   depth: int | None,
   deterministic: bool,
   watched: bool,
@@ -171,6 +195,7 @@ def make_plan(
 
   Args:
     recurrence: settings of the recurrence.
+    length: tokens of the sequence.
     depth: number of loops, or None for the settings'.
     deterministic: False in training.
     watched: whether hooks are recorded or patched; they need all loops in the
@@ -178,7 +203,7 @@ def make_plan(
   """
   r = recurrence
   drawn = depth is None and not deterministic and r.draw != 'fixed'
-  most = r.max_loops if drawn else depth or r.mean_loops
+  most = r.max_loops if drawn else depth or fixed_loops(r, length)
   covered = min(r.truncate or most, most)
   early = covered < most and not r.read_every and not watched
   scanned = covered if early else most
@@ -207,11 +232,13 @@ class Looped(base.Model):
   def trained_depth(self) -> int:
     """See `base.Model`."""
     r = self.recurrence
-    return r.mean_loops if r.draw == 'fixed' else r.max_loops
+    if r.draw != 'fixed':
+      return r.max_loops
+    return fixed_loops(r, self.config.max_length)
 
   def depths_read(self) -> int:
     """See `base.Model`."""
-    return self.recurrence.mean_loops if self.recurrence.read_every else 0
+    return self.trained_depth() if self.recurrence.read_every else 0
 
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
     """See `base.Model`."""
@@ -257,7 +284,10 @@ class Looped(base.Model):
       depth: loops; None for `mean_loops`, or a draw in training.
       deterministic: False in training, which needs the rng 'depth'.
     """
-    plan = make_plan(self.recurrence, depth, deterministic, hooks.watched(self))
+    plan = make_plan(
+      self.recurrence, tokens.shape[1], depth, deterministic,
+      hooks.watched(self),
+    )  # fmt: skip
     loops = jnp.int32(plan.most)
     if plan.drawn:
       loops = draw_loops(self.recurrence, self.make_rng(RNG))
@@ -325,7 +355,8 @@ class Looped(base.Model):
         gate = jax.nn.sigmoid(mixed)
         mixed = gate * s + (1 - gate) * e
       s = mixed
-    return self.core(hooks.hook(self, 'input', s))[0]
+    stride = 2**n if r.window == 'doubling' else None
+    return self.core(hooks.hook(self, 'input', s), stride=stride)[0]
 
   def _answer(self, s):
     if self.recurrence.coda:
@@ -393,5 +424,11 @@ class Settings(layers.TransformerConfig):
   def build(self, task: Any) -> Looped:
     """The model for a task."""
     config = self.for_task(task)
+    if self.recurrence.window == 'doubling' and not config.near:
+      settings.complain(
+        'recurrence.window', 'doubling',
+        'needs positions=relative with a relative_window, and a task without '
+        'rows of cells',
+      )  # fmt: skip
     block = functools.partial(layers.Block, config, task.causal)
     return Looped(config, task.vocab_size, block, self.recurrence)

@@ -139,6 +139,31 @@ class Encoded(nn.Module):
     return e, tuple(heads)
 
 
+class Blocks(nn.Module):
+  """A module scanned over the blocks of the core.
+
+  Attributes:
+    module: its class; maps (x, input) to (x, output).
+    config: shape of a block, and their number.
+    arguments: further ones of the module.
+  """
+
+  module: Any
+  config: layers.TransformerConfig
+  arguments: tuple[Any, ...] = ()
+
+  @nn.compact
+  def __call__(self, x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
+    """[B, N, D] and stacked inputs to the same and stacked outputs."""
+    return nn.scan(
+      self.module,
+      variable_axes={'params': 0, **hooks.AXES},
+      split_rngs={'params': True},
+      length=self.config.num_layers,
+      unroll=max(self.config.unroll, 1),
+    )(self.config, *self.arguments, name='layers')(x, inputs)
+
+
 class Recall(base.Model):
   """Encoder, looped core, read-out; see the module docstring.
 
@@ -182,8 +207,8 @@ class Recall(base.Model):
     self.embedding = transformer.Embedding(c, self.vocab_size)
     block = functools.partial(layers.Block, encoder, False)
     self.encoder = transformer.Stack(encoder, block, has_hooks=False)
-    self.encoded = _over_blocks(Encoded, core)(core)
-    self.core = _over_blocks(layers.remat(Core, c.remat), core)(core, False)
+    self.encoded = Blocks(Encoded, core)
+    self.core = Blocks(layers.remat(Core, c.remat), core, (False,))
     self.read_out = transformer.ReadOut(self.vocab_size, c.norm, c.norm_epsilon)
 
   def init(self, *args: Any, **options: Any) -> Any:
@@ -259,9 +284,8 @@ class Recall(base.Model):
     return self._in_place(state.latent.logits, state.inputs[0]), None
 
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
-    """See `base.Model`; zeros before the last row."""
-    x = seen['residual']  # [steps, loops, blocks, B, W, D]
-    x = x.reshape(-1, *x.shape[-4:])
+    """See `base.Model`; zeros before the cells of the last row."""
+    x = transformer.residual_states(seen)
     before = length - x.shape[-2]
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, 0), (0, 0)))
 
@@ -322,26 +346,16 @@ def copied(params: Any, copies: str) -> Any:
   """
   if copies == 'none':
     return params
-  core, encoded = dict(params['core']), dict(params['encoded'])
+  core = dict(params['core']['layers'])
+  encoded = dict(params['encoded']['layers'])
   encoded['key'] = core['query']
   if copies == 'all':
     block = params['encoder']['layers']['block']
-    there, here = (jax.tree.leaves(part)[0].shape[0] for part in (block, core))
+    there, here = (len(part['qkv']['kernel']) for part in (block, core))
     at = np.arange(here) % there
     for name in block.keys() & core.keys() - {'relative'}:
       core[name] = jax.tree.map(lambda x: x[at], block[name])
-  return {**params, 'core': core, 'encoded': encoded}
-
-
-def _over_blocks(module: Any, config: layers.TransformerConfig) -> Any:
-  """A module class scanned over the blocks of the core."""
-  return nn.scan(
-    module,
-    variable_axes={'params': 0, **hooks.AXES},
-    split_rngs={'params': True},
-    length=config.num_layers,
-    unroll=max(config.unroll, 1),
-  )
+  return {**params, 'core': {'layers': core}, 'encoded': {'layers': encoded}}
 
 
 @dataclasses.dataclass(frozen=True)

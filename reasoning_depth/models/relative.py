@@ -118,17 +118,26 @@ def bias(
     places: where the tokens are.
     length: L.
     reach: see `Places.indices`.
-    window: keys more than this many rows or columns (tokens, in a sequence
-      without rows) away are masked; 0 for none. At most the reach.
+    window: of a lattice; keys more than this many rows or columns away are
+      masked; 0 for none. At most the reach.
   """
   down, across = places.indices(length, reach)
   scores = kernels.look_up(GAIN * table, down, across)[:, :length, :length]
   if not window:
     return scores
   near = [abs(i - reach) <= window for i in (down, across)]
-  if not places.row:
-    near[0] = np.ones((1, 1), bool)
-  elif places.separated:
+  if places.separated:
     near[1] |= across > 2 * reach
   seen = np.kron(*near)[:length, :length]
   return jnp.where(seen, scores, kernels.MASKED)
+
+
+def near(table: jax.Array, reach: int, window: int) -> jax.Array:
+  """The bias of a sequence without rows at 0 to `window` tokens before, [H, n].
+
+  Args:
+    table: of `Places.shape`.
+    reach: see `Places.indices`.
+    window: at most the reach.
+  """
+  return GAIN * table[:, 0, reach - np.arange(window + 1)]

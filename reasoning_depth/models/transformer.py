@@ -108,7 +108,11 @@ class Stack(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, states: Any = None, num_steps: int | None = None
+    self,
+    x: jax.Array,
+    states: Any = None,
+    num_steps: int | None = None,
+    stride: jax.Array | None = None,
   ) -> tuple[jax.Array, Any, halting.Usage]:
     """Runs all layers.
 
@@ -116,6 +120,7 @@ class Stack(nn.Module):
       x: [B, L, D].
       states: of the layers, stacked along axis 0, to decode step by step.
       num_steps: maximum number of repetitions; None for the config's.
+      stride: as of `layers.Block`, for layers that take it.
 
     Returns:
       [B, L, D], the new states, and the usage, averaged over layers.
@@ -134,9 +139,12 @@ class Stack(nn.Module):
       layers.remat(_Layer, c.remat),
       variable_axes={'params': 0, **(hooks.AXES if self.has_hooks else {})},
       split_rngs={'params': True},
+      in_axes=(0, nn.broadcast),
       length=c.num_layers,
       unroll=max(c.unroll, 1),
-    )(self.layer, self.adaptive, num_steps, unroll, name='layers')(x, states)
+    )(
+      self.layer, self.adaptive, num_steps, unroll, name='layers'
+    )(x, states, stride)
     return x, states, halting.average(usage)
 
 
@@ -160,9 +168,10 @@ class _Layer(nn.Module):
   unroll: bool
 
   @nn.compact
-  def __call__(self, x, state):
+  def __call__(self, x, state, stride):
     if self.adaptive.kind != 'layer':
-      x, state = self.layer(name='block')(x, state)
+      more = () if stride is None else (stride,)
+      x, state = self.layer(name='block')(x, state, *more)
       x = hooks.hook(self, 'residual', x)
       return x, (state, halting.single_pass(x.shape[:2]))
     x, _, usage = halting.Adaptive(

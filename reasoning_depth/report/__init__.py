@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 
 from reasoning_depth.report import (
+  ahead,
   depth_steps,
   heat_maps,
   lines,
@@ -34,6 +35,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
   written = [
     plots.curves(run),
     plots.exact_match(lines.join([run]), run.plot_path('exact_match')),
+    ahead.draw(ahead.join([run]), run.plot_path('look_ahead')),
     pictures.orbits(run),
     *heat_maps.draw(run),
     *depth_steps.draw(run),
@@ -46,13 +48,15 @@ def summary(run_folder: str | pathlib.Path, evaluation: str = '') -> str:
 
   Args:
     run_folder: where the run is.
-    evaluation: name of the evaluation to show; by default `Run.evaluation`.
+    evaluation: name of the evaluation to show, such as 'test-eval.rows=8', with
+      the one at `eval.look_ahead` beside it; by default `Run.evaluation`.
 
   Raises:
     UsageError: in one line that names the file; see `runs.load`.
   """
   run = runs.load(run_folder)
   if evaluation:
-    shown = {evaluation: run.evaluations[evaluation]}
+    names = evaluation, evaluation.replace('test', 'look_ahead', 1)
+    shown = {n: e for n, e in run.evaluations.items() if n in names}
     run = dataclasses.replace(run, evaluations=shown)
   return tables.markdown([run])

@@ -13,6 +13,7 @@ import rich.console
 
 from reasoning_depth import errors, report
 from reasoning_depth.report import (
+  ahead,
   compute,
   lines,
   plots,
@@ -79,6 +80,8 @@ def _report(flags: argparse.Namespace) -> None:
       written += report.draw(run)
   if len(all_runs) > 1 or flags.out is not None:
     written.append(plots.exact_match(joint, out / 'exact_match_joint.png'))
+    path = out / 'look_ahead_joint.png'
+    written.append(ahead.draw(ahead.join(all_runs), path))
   if flags.compute is not None:
     named = {
       ' · '.join(filter(None, [x.label, x.panel])): x.members for x in joint
@@ -87,11 +90,13 @@ def _report(flags: argparse.Namespace) -> None:
     written += compute.draw(named, out, groups)
   console = rich.console.Console()
   if console.is_terminal:
-    table = tables.pretty(all_runs)
-    # A terminal may wrap the lines of a wide table, but no number is cut off.
-    needed = rich.console.Console(width=_WIDE).measure(table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    for far in (False, True):
+      table = tables.pretty(all_runs, far)
+      # A terminal may wrap the lines of a wide table; no number is cut off.
+      needed = rich.console.Console(width=_WIDE).measure(table).maximum
+      console.width = max(console.width, needed)
+      if table.row_count:
+        console.print(table)
     print(*tables.notes(all_runs), sep='\n')
   else:
     print(tables.markdown(all_runs))

@@ -3,9 +3,12 @@
 DepthScore = 1 + EM(2) + EM(3) + EM(4), where EM(k) is the exact match at
 look-ahead k. It comes from one run that is scored at several look-aheads, or
 from one run for each. The most that can be had is the same sum of ceilings.
+Beside it stands the horizon, the largest look-ahead up to which exact match is
+close to the ceiling.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -110,11 +113,34 @@ def _seed(members: Sequence[runs.Run]) -> Seed:
         runs.refuse(run.folder, what)
       if score.group in LOOK_AHEADS:
         scores[score.group] = score
-  horizons = [run.horizon for run in members if run.horizon is not None]
   return Seed(
     scores=scores,
-    # Of runs on one look-ahead each, no horizon goes beyond it.
-    horizon=max(horizons) if len(members) == 1 and horizons else None,
+    horizon=horizon(members),
     cost=costs.together(members),
     cut_off=tuple(run.cut_off for run in members if run.cut_off),
   )
+
+
+def horizon(all_runs: Sequence[runs.Run]) -> int | None:
+  """The horizon over all look-aheads that runs of one seed were scored at.
+
+  Returns:
+    a look-ahead, or 0; None where an evaluation has none.
+  """
+  found = [e for run in all_runs for e in _evaluations(run)]
+  if not found or any(e.horizon is None for e in found):
+    return None
+  close = {
+    score.group: score.group <= e.horizon
+    for e in found
+    for score in e.groups
+    if score.group >= 1  # 0 is the rule
+  }
+  reached = itertools.takewhile(close.get, sorted(close))
+  return max(reached, default=0)
+
+
+def _evaluations(run: runs.Run) -> list[runs.Evaluation]:
+  """The evaluation to report, and after it the one at `eval.look_ahead`."""
+  found = run.evaluation, run.ahead.evaluation if run.ahead else None
+  return [evaluation for evaluation in found if evaluation is not None]

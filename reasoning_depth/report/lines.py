@@ -41,6 +41,8 @@ class Point:
     interval: 95 %, of that mean; see `interval`.
     references: mean ceiling and baselines, by their names in `runs.Score`, as
       far as runs have them.
+    determined: mean exact match on samples whose answer is determined, and its
+      interval; None where not known.
   """
 
   group: int
@@ -49,6 +51,7 @@ class Point:
   exact_match: float
   interval: tuple[float, float]
   references: dict[str, float]
+  determined: tuple[float, tuple[float, float]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,12 +227,27 @@ def _point(group: int, scores: dict[int, runs.Score]) -> Point:
     values = [value for value in values if value is not None]
     if values:
       references[name] = sum(values) / len(values)
-  values = list(by_seed.values())
-  intervals = [score.exact_match_interval for score in scores.values()]
-  mean = sum(values) / len(values)
-  name = next(iter(scores.values())).name
-  bounds = interval(values, intervals)
-  return Point(group, name, by_seed, mean, bounds, references)
+  all_scores = list(scores.values())
+  mean, bounds = _mean(
+    [(score.exact_match, score.exact_match_interval) for score in all_scores]
+  )
+  determined = [
+    (score.determined_exact_match, score.determined_exact_match_interval)
+    for score in all_scores
+    if score.determined_exact_match is not None
+  ]
+  return Point(
+    group, all_scores[0].name, by_seed, mean, bounds, references,
+    _mean(determined) if determined else None,
+  )  # fmt: skip
+
+
+def _mean(
+  scored: Sequence[tuple[float, Sequence[float]]],
+) -> tuple[float, tuple[float, float]]:
+  """Mean over seeds and its interval, from the value and interval of each."""
+  values, intervals = zip(*scored, strict=True)
+  return sum(values) / len(values), interval(values, intervals)
 
 
 def _seeds(points: Sequence[Point]) -> str:

@@ -181,7 +181,7 @@ def exact_match(
     layout='constrained',
   )
   axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-  look = _colors_and_markers(all_lines)
+  look = colors_and_markers(all_lines)
   handles = {}
   for ax, key in zip(axes, panels, strict=True):
     _panel(ax, panels[key], look)
@@ -203,7 +203,7 @@ def _groups(members: Sequence[lines.Line]) -> list[int]:
   return sorted({p.group for line in members for p in line.points})
 
 
-def _colors_and_markers(
+def colors_and_markers(
   all_lines: Sequence[lines.Line],
 ) -> dict[str, dict[str, str]]:
   """Gives each label its colour and marker, the same in all panels."""
@@ -247,12 +247,12 @@ def _panel(
       line.label: {p.group: p.references.get(name) for p in line.points}
       for line in members
     }
-    for whose, values in _merged_if_equal(points).items():
+    for whose, values in merged_if_equal(points).items():
       color = look[whose]['color'] if whose else style.GREY
       _reference(ax, name, f'{label} {whose}'.strip(), color, place, values)
 
 
-def _merged_if_equal(
+def merged_if_equal(
   points: dict[str, dict[int, float | None]],
 ) -> dict[str, dict[int, float]]:
   """Merges references that are nearly the same into one, of the label ''.

@@ -35,7 +35,8 @@ def _entry(folder: pathlib.Path) -> dict[str, Any]:
     'evaluation': _evaluation(run, run.evaluation.name),
     # Evaluations on other groups; see `runs.Run.further`.
     'further': [_evaluation(run, e.name) for e in run.further],
-    'look_ahead': _evaluation(run, runs.LOOK_AHEAD),
+    # At the look-aheads of `eval.look_ahead`.
+    'look_ahead': run.ahead and _evaluation(run, run.ahead.evaluation.name),
     'cost': run.analyses.get(costs.NAME),
     # Where a run was scored before its last step: that step.
     'cut_off': run.cut_off and {'step': step, 'of': asked},
@@ -79,18 +80,11 @@ def _run(path: pathlib.Path, entry: dict[str, Any]) -> runs.Run:
   found = {evaluation['split']: evaluation}
   for i, further in enumerate(entry.get('further', ())):
     found[f'{evaluation["split"]}-{i}'] = further
-  for name in (runs.LOOK_AHEAD, costs.NAME):
+  for name in (runs.AHEAD, costs.NAME):
     if entry.get(name):
       found[name] = entry[name]
-  metrics = (
-    [
-      {
-        'step': evaluation['step'],
-        'split': 'train',
-        'seconds': entry['seconds'],
-      }
-    ]
-    if entry.get('seconds') is not None
-    else []
-  )
+  metrics = []
+  if entry.get('seconds') is not None:
+    last = {'step': evaluation['step'], 'seconds': entry['seconds']}
+    metrics.append({'split': 'train', **last})
   return runs.assemble(path, entry['config'], metrics, found)

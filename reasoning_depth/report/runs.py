@@ -18,8 +18,8 @@ import numpy as np
 from reasoning_depth import errors
 
 THRESHOLDS = (0.5, 0.9)  # of exact match; passing one ends a phase of training
-LOOK_AHEAD = 'look_ahead'  # name of the evaluation beyond trained look-aheads
 _GROUP_METRIC = 'exact_match_'  # followed by the group's name or number
+AHEAD = 'look_ahead'  # how evaluations at `eval.look_ahead` are called
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Score:
   share_of_ceiling: float | None = None
   repeat_last_exact_match: float | None = None
   majority_exact_match: float | None = None
+  determined_share: float | None = None  # samples that leave one answer alone
+  determined_exact_match: float | None = None  # on those
+  determined_exact_match_interval: Sequence[float] | None = None
 
   @property
   def name(self) -> str:
@@ -61,7 +64,8 @@ class Evaluation:
   overall: Score
   rows_path: pathlib.Path  # a row for each sample; may not exist
   overrides: tuple[str, ...] = ()  # fields set differently than in training
-  horizon: int | None = None  # see `scoring`; not written for every task
+  horizon: int | None = None  # a group, or 0; see scoring/horizon.py
+  scored_by: str = ''  # how answers were made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +116,6 @@ class Run:
     steps = self.evaluation.step, self.config['train']['num_steps']
     return steps if steps[0] < steps[1] else None
 
-  @property
-  def horizon(self) -> int | None:
-    """Of the evaluation far ahead, or else of the one to report."""
-    found = self.evaluations.get(LOOK_AHEAD, self.evaluation)
-    return found and found.horizon
-
   def plot_path(self, name: str) -> pathlib.Path:
     """Where the plot of a name is written."""
     return self.folder / 'plots' / f'{name}.png'
@@ -131,13 +129,43 @@ class Run:
     """The evaluation to report, or None where there is none.
 
     One on the test split is preferred; then the one at the latest step; then
-    the one that has the name of its split; then the first by name.
+    one that is not at `eval.look_ahead`; then the one that has the name of its
+    split; then the first by name.
     """
     return max(
       (self.evaluations[name] for name in sorted(self.evaluations)),
-      key=lambda e: (e.split == 'test', e.step, e.name == e.split),
+      key=lambda e: (
+        e.split == 'test',
+        e.step,
+        not e.name.startswith(AHEAD),
+        e.name == e.split,
+      ),
       default=None,
     )
+
+  @property
+  def ahead(self) -> Run | None:
+    """The run with its evaluation at `eval.look_ahead` alone, None without.
+
+    It is on the task of the one to report. Of several the one at the latest
+    step is taken; then the one at the most look-aheads.
+    """
+
+    def task(evaluation):
+      return [o for o in evaluation.overrides if not o.startswith('eval.')]
+
+    best = max(
+      (
+        e
+        for e in self.evaluations.values()
+        if e.name.startswith(AHEAD) and task(e) == task(self.evaluation)
+      ),
+      key=lambda e: (e.step, len(e.groups), e.name),
+      default=None,
+    )
+    if best is None:
+      return None
+    return dataclasses.replace(self, evaluations={best.name: best})
 
   @property
   def further(self) -> tuple[Evaluation, ...]:
@@ -153,7 +181,8 @@ class Run:
     return tuple(
       other
       for name, other in sorted(self.evaluations.items())
-      if (other.split, other.step) == (own.split, own.step)
+      if not name.startswith(AHEAD)
+      and (other.split, other.step) == (own.split, own.step)
       and any(o.startswith(may_differ[1]) for o in other.overrides)
       and all(o.startswith(may_differ) for o in other.overrides)
     )
@@ -342,6 +371,7 @@ def _evaluation(path: pathlib.Path, found: dict[str, Any]) -> Evaluation:
     rows_path=path.with_suffix('.jsonl'),
     overrides=tuple(found.get('overrides', ())),
     horizon=found.get('horizon'),
+    scored_by=found.get('scored_by', ''),
   )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import rich.box
 import rich.table
 
-from reasoning_depth.report import runs
+from reasoning_depth.report import depth_score, runs
 
 _MISSING = '–'
+_DETERMINED = 'on determined'  # exact match on such samples
 _BOUND = '*'
 _BOUND_NOTE = (
   f'{_BOUND} An upper bound: for some samples the ceiling was computed with '
@@ -16,14 +17,22 @@ _BOUND_NOTE = (
 _TEXT = ('run', 'model', 'variant', 'split')  # columns that align left
 
 
-def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
+def cells(
+  all_runs: Sequence[runs.Run], ahead: bool = False
+) -> list[dict[str, str]]:
   """The rows of the table: text by column name, a row for each group of a run.
 
   A run with several groups has a last row over all its samples; a run without
   an evaluation has no row. There are columns for run and seed where there are
-  several runs, and for the split where it differs.
+  several runs, for the split where it differs, and for the samples whose answer
+  is determined where that is known.
+
+  Args:
+    all_runs: to show.
+    ahead: shows their evaluations at `eval.look_ahead`, without the last row.
   """
-  found = [run for run in all_runs if run.evaluation is not None]
+  found = [run.ahead if ahead else run for run in all_runs]
+  found = [run for run in found if run and run.evaluation is not None]
   names = {run.evaluation.group_name for run in found}
   group_name = names.pop() if len(names) == 1 else 'group'
   column = 'k' if group_name == 'look_ahead' else group_name
@@ -31,7 +40,7 @@ def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
   table = []
   for run in found:
     scores = list(run.scores)
-    if len(run.evaluation.groups) > 1:
+    if len(run.evaluation.groups) > 1 and not ahead:
       scores.append(run.evaluation.overall)
     head = {'run': run.folder.resolve().name, 'seed': str(run.seed)}
     head = head if len(all_runs) > 1 else {}
@@ -39,35 +48,43 @@ def cells(all_runs: Sequence[runs.Run]) -> list[dict[str, str]]:
     head |= {'split': run.evaluation.split} if mixed else {}
     for score in scores:
       table.append(head | {column: score.name} | _numbers(score))
+  if all(row[_DETERMINED] == _MISSING for row in table):
+    return [{n: x for n, x in r.items() if n != _DETERMINED} for r in table]
   return table
 
 
 def markdown(all_runs: Sequence[runs.Run]) -> str:
   """The table as Markdown, aligned so that it reads well as plain text.
 
-  `notes` stand below it.
+  Below it stand that of `eval.look_ahead` and the `notes`.
   """
-  table = cells(all_runs)
   parts = []
-  if table:
-    texts = [list(table[0]), *(list(row.values()) for row in table)]
-    widths = [max(3, *map(len, c)) for c in zip(*texts, strict=True)]
-    left = [name in _TEXT for name in table[0]]
-    rule = [
-      '-' * width if to_left else '-' * (width - 1) + ':'
-      for width, to_left in zip(widths, left, strict=True)
-    ]
-    texts.insert(1, rule)
-    parts += [_line(text, widths, left) for text in texts]
-  return '\n'.join([*parts, *([''] if parts else []), *notes(all_runs)]).strip()
+  for ahead in (False, True):
+    if table := cells(all_runs, ahead):
+      parts += [*_markdown(table), '']
+  return '\n'.join([*parts, *notes(all_runs)]).strip()
 
 
-def pretty(all_runs: Sequence[runs.Run]) -> rich.table.Table:
-  """The table for a terminal, without the `notes`.
+def _markdown(table: list[dict[str, str]]) -> list[str]:
+  texts = [list(table[0]), *(list(row.values()) for row in table)]
+  widths = [max(3, *map(len, c)) for c in zip(*texts, strict=True)]
+  left = [name in _TEXT for name in table[0]]
+  rule = [
+    '-' * width if to_left else '-' * (width - 1) + ':'
+    for width, to_left in zip(widths, left, strict=True)
+  ]
+  texts.insert(1, rule)
+  return [_line(text, widths, left) for text in texts]
+
+
+def pretty(
+  all_runs: Sequence[runs.Run], ahead: bool = False
+) -> rich.table.Table:
+  """The table for a terminal, without the `notes`; arguments as of `cells`.
 
   Columns of text that are the same in all rows stand in the title.
   """
-  table = cells(all_runs)
+  table = cells(all_runs, ahead)
   columns = list(table[0]) if table else []
   same = [
     name
@@ -92,10 +109,10 @@ def pretty(all_runs: Sequence[runs.Run]) -> rich.table.Table:
 
 
 def notes(all_runs: Sequence[runs.Run]) -> list[str]:
-  """Lines below the table: split, bounds, phases, time, runs left out."""
+  """Lines below the table: split, bounds, phases, horizon, time, left out."""
   splits = {run.evaluation.split for run in all_runs if run.evaluation}
   found = [f'Scores on the {splits.pop()} split.'] if len(splits) == 1 else []
-  for row in cells(all_runs):
+  for row in (*cells(all_runs), *cells(all_runs, ahead=True)):
     if row['ceiling'].endswith(_BOUND):
       found.append(_BOUND_NOTE)
       break
@@ -103,6 +120,12 @@ def notes(all_runs: Sequence[runs.Run]) -> list[str]:
     head = f'{run.folder.resolve().name}: ' if len(all_runs) > 1 else ''
     if runs.have_names(run.group_metrics()):
       found += [head + text for text in _phases(run)]
+    if run.ahead:
+      found += [
+        f'{head}further look-aheads by {run.ahead.evaluation.scored_by}'
+      ]
+    if (reached := depth_score.horizon([run])) is not None:
+      found.append(f'{head}horizon: {_horizon(reached)}')
     if run.seconds is not None:
       found.append(f'{head}trained for {_duration(run.seconds)}')
   return found + [
@@ -122,6 +145,13 @@ def _phases(run: runs.Run) -> list[str]:
     )
     for group, steps in run.phases().items()
   ]
+
+
+def _horizon(reached: int) -> str:
+  """What `scoring/horizon.py` says, in words."""
+  if not reached:
+    return 'none, the first look-ahead is not close to the ceiling'
+  return f'close to the ceiling up to look-ahead {reached}'
 
 
 def _duration(seconds: float) -> str:
@@ -151,6 +181,7 @@ def _numbers(score: runs.Score) -> dict[str, str]:
     '95 % interval': f'{low:.3f}–{high:.3f}',
     'ceiling': ceiling,
     'share of ceiling': _number(score.share_of_ceiling),
+    _DETERMINED: _number(score.determined_exact_match),
     'repeat last': _number(score.repeat_last_exact_match),
     'majority': _number(score.majority_exact_match),
     'bit accuracy': _number(score.bit_accuracy),

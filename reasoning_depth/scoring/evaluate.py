@@ -18,7 +18,7 @@ from reasoning_depth import settings
 from reasoning_depth.models import base as base_model
 from reasoning_depth.models import decoding
 from reasoning_depth.runtime import sharding
-from reasoning_depth.scoring import losses
+from reasoning_depth.scoring import horizon, losses
 from reasoning_depth.tasks import base
 
 Z95 = 1.959964  # half-width of a 95 % interval in standard deviations
@@ -39,8 +39,12 @@ class Settings(settings.Settings):
     256, 'samples on the devices at once; changes no result', least=1
   )
   rows: int = settings.field(64, 'samples written out one by one')
-  rollout: int = settings.field(
-    0, 'states predicted in turn, each from the last answer; 0 for none'
+  look_ahead: tuple[int, ...] = settings.field(
+    (),
+    'further look-aheads, at each of which every test sample is scored; () for '
+    'none',
+    least=1,
+    ascending=True,
   )
   ceiling: bool = settings.field(
     True, 'whether to compute the best possible score'
@@ -95,28 +99,32 @@ class Evaluator:
     # Every host reads the outputs.
     self._replicated = sharding.replicated(mesh)
     self._generates, self._thinking = generates or task.generates, thinking
-    self._model = model
+    self.model, self.train = model, config['train']
     self._eval_step = make_eval_step(model, config['train'])
-    self.step = jax.jit(self._eval_step, out_shardings=self._replicated)
+    self.step = self.compile(self._eval_step)
 
   @property
   def scored_by(self) -> str:
     """How `run` gets its answers: 'generation' or 'teacher forcing'."""
     return 'generation' if self._generates else 'teacher forcing'
 
+  def compile(self, step: Callable) -> Callable:
+    """A function (params, batch) → arrays [B, ...] as `predict` takes it."""
+    return jax.jit(step, out_shardings=self._replicated)
+
   def predict(
-    self, params: Any, batch: base.Batch, step: Callable | None = None
+    self, params: Any, batch: Any, step: Callable | None = None
   ) -> Any:
     """Loss [N] and predicted tokens [N, L] of N samples on the host.
 
     Args:
       params: parameters of the model.
-      batch: [N, ...].
+      batch: arrays [N, ...], a `Batch` or what else `step` takes.
       step: (params, batch) to a tree of arrays [B, ...], returned instead; None
         for the evaluation step.
     """
     step = step or self.step
-    N = batch.inputs.shape[0]
+    N = len(jax.tree.leaves(batch)[0])
     padding = -N % self._size
     batch = jax.tree.map(
       lambda x: np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1), 'edge'),
@@ -144,7 +152,7 @@ class Evaluator:
 
   @functools.cached_property
   def _generating(self) -> Callable:
-    return jax.jit(self._generate, out_shardings=self._replicated)
+    return self.compile(self._generate)
 
   def answers(self, params: Any, batch: base.Batch) -> jax.Array:
     """The tokens [B, L] that `run` scores; can be traced."""
@@ -160,7 +168,7 @@ class Evaluator:
     prompts = batch.inputs[:, : self.task.prompt_length]
     more = self._thinking * self.task.row_tokens
     tokens, _ = decoding.generate(
-      self._model, params, prompts, self.task.length + 1 + more
+      self.model, params, prompts, self.task.length + 1 + more
     )
     return self.task.read_generated(tokens)
 
@@ -174,7 +182,8 @@ class Result:
     loss: [N] mean over the answer tokens, in nats.
     tokens: [N, L] predicted tokens.
     scored_by: 'teacher forcing' (each token given the true ones before it),
-      'generation', or 'its own answers fed back'.
+      'generation', 'depth steps' or 'its own answers fed back' (see
+      `look_ahead`).
   """
 
   samples: base.HeldOut
@@ -193,12 +202,19 @@ class Result:
     return (self.tokens == self.samples.batch.targets) & self.asked
 
   def summary(self) -> dict[str, Any]:
-    """Scores over all samples and per group, with 95 % intervals."""
+    """Scores over all samples and per group, with 95 % intervals.
+
+    Where a ceiling is known also the `horizon` of the groups, and scores on the
+    samples whose answer is determined.
+    """
+    scores = self.samples.by_group(self._scores)
+    reach = horizon.horizon(scores['groups'])
     return {
       'num_samples': len(self.samples.batch.group),
       'scored_by': self.scored_by,
       'group_name': self.samples.group_name,
-      **self.samples.by_group(self._scores),
+      **({} if reach is None else {'horizon': reach}),
+      **scores,
     }
 
   def _scores(self, chosen: np.ndarray) -> dict[str, Any]:
@@ -217,6 +233,12 @@ class Result:
     if scores.get('ceiling_exact_match'):
       scores['share_of_ceiling'] = (
         scores['exact_match'] / scores['ceiling_exact_match']
+      )
+    if scores.get('determined_share'):
+      only = exact[self.samples.known['determined_share'][chosen] == 1]
+      scores['determined_exact_match'] = float(only.mean())
+      scores['determined_exact_match_interval'] = wilson(
+        int(only.sum()), len(only)
       )
     return scores
 

@@ -148,6 +148,8 @@ class Task(settings.Settings):
     generates: whether the answer is generated token by token, up to EOS.
     on_host: whether batches are made on the host, by `host_sample`.
     streams: whether samples can be made in segments, by `stream`.
+    by_depth: whether a sample's look-ahead k is told by nothing in its input:
+      the answer after k depth steps is for k.
   """
 
   row_tokens = 1
@@ -160,6 +162,7 @@ class Task(settings.Settings):
   generates = False
   on_host = False
   streams = False
+  by_depth = False
 
   @property
   def held_out_length(self) -> int:
@@ -276,11 +279,28 @@ class Task(settings.Settings):
       'needs a task with prompts to complete, as task.name=orbits has'
     )
 
-  def check_rollout(self, steps: int) -> None:
-    """Raises `UsageError` unless answers can be fed back for `steps` steps."""
-    raise errors.UsageError(
-      f'eval.rollout={steps}: its answers cannot be fed back'
-    )
+  def check_held_out(self, num_samples: int) -> None:
+    """Raises `UsageError` if so many held-out samples do not fit memory."""
+
+  def check_further(
+    self, look_ahead: tuple[int, ...], num_samples: int, by_depth: bool
+  ) -> None:
+    """Raises `UsageError` unless its samples can be asked for any look-ahead.
+
+    Args:
+      look_ahead: `eval.look_ahead`, ascending.
+      num_samples: each is asked at all of them.
+      by_depth: whether depth step k answers for look-ahead k; else answers are
+        fed back.
+
+    A task that passes has `draw_further`, `told`, `question` and `known`, as
+    `orbits` does; see `scoring.look_ahead`.
+    """
+    del num_samples, by_depth
+    settings.complain(
+      'config.eval.look_ahead', look_ahead,
+      'the answers of this task have no look-ahead',
+    )  # fmt: skip
 
 
 def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:

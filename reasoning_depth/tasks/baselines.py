@@ -16,3 +16,18 @@ def majority(observed: np.ndarray) -> np.ndarray:
 
 
 PREDICTORS = {'repeat_last': repeat_last, 'majority': majority}
+
+
+def scores(observed: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
+  """Scores [..., N] of each predictor, by name.
+
+  Args:
+    observed: [N, T, W].
+    answers: [..., N, W], the right states.
+  """
+  found = {}
+  for name, predict in PREDICTORS.items():
+    right = predict(observed) == answers
+    found[f'{name}_exact_match'] = right.all(-1)
+    found[f'{name}_bit_accuracy'] = right.mean(-1)
+  return found

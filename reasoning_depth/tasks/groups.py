@@ -22,8 +22,6 @@ import numpy as np
 from reasoning_depth import settings
 from reasoning_depth.tasks import base
 
-ORDER = 60  # of each of the groups
-
 
 def permutation_table(permutations: np.ndarray) -> np.ndarray:
   """Multiplication table of a group of permutations.
@@ -53,6 +51,12 @@ def alternating(degree: int) -> np.ndarray:
   return permutation_table(np.array([p for p in every if is_even(p)]))
 
 
+def symmetric(degree: int) -> np.ndarray:
+  """Multiplication table of the permutations of `degree` things."""
+  every = itertools.permutations(range(degree))
+  return permutation_table(np.array(list(every)))
+
+
 def cyclic(order: int) -> np.ndarray:
   """Multiplication table of the integers modulo `order` under addition."""
   i = np.arange(order, dtype=np.int32)
@@ -70,6 +74,7 @@ GROUPS = {
   'z60': lambda: cyclic(60),
   'a4_z5': lambda: product(alternating(4), cyclic(5)),
   'a5': lambda: alternating(5),
+  's5': lambda: symmetric(5),
 }
 
 
@@ -81,15 +86,19 @@ class Groups(base.Task):
     UsageError: naming the field that is out of range.
   """
 
-  group: str = settings.field('a5', 'of 60 elements', choices=GROUPS)
+  group: str = settings.field('a5', 'of 60 elements, s5 of 120', choices=GROUPS)
   word_length: int = settings.field(
     20, 'n, elements in a word', least=1, most=4096
   )
 
-  vocab_size = ORDER  # an element is its own token
   causal = True  # a prefix's product is predicted from the prefix alone
   cone = ((0, -1), (0, 0))
   group_name = 'word_length'
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of elements; an element is its own token."""
+    return len(self.table)
 
   @property
   def length(self) -> int:
@@ -98,7 +107,7 @@ class Groups(base.Task):
 
   @functools.cached_property
   def table(self) -> np.ndarray:
-    """Multiplication table, int32 [60, 60]; entry (a, b) is a·b."""
+    """Multiplication table, int32 [N, N]; entry (a, b) is a·b."""
     return GROUPS[self.group]()
 
   def sample(
@@ -106,12 +115,12 @@ class Groups(base.Task):
   ) -> base.Batch:
     """Draws a batch of random words; see `base.Task`.
 
-    Splits differ in their PRNG keys only: there are 60**n words.
+    Splits differ in their PRNG keys only: of N elements there are N**n words.
     """
     base.check_split(split)
     key = jax.random.fold_in(key, base.SPLITS.index(split))
     shape = (batch_size, self.word_length)
-    words = jax.random.randint(key, shape, 0, ORDER, jnp.int32)
+    words = jax.random.randint(key, shape, 0, self.vocab_size, jnp.int32)
     table = jnp.asarray(self.table)
 
     def step(total, element):

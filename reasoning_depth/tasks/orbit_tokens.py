@@ -5,12 +5,16 @@ steps after the last one, K the largest look-ahead::
 
   o_s            SEP s … SEP s  GEN x(k)                  one k for all samples
   multi_horizon  SEP s … SEP s  SHIFT_k x(k)              a k for each sample
+  by_depth       SEP s … SEP s  GEN x(k)                  a k for each sample
   o_o            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K)     all at once
   cot            SEP s … SEP s  GEN x(1) SEP x(2) … SEP x(K) EOS  generated
   rule_cot       SEP s … SEP s  GEN rule SEP x(1) … SEP x(K) EOS
   o_rs           SEP s … SEP s  GEN rule SEP x(k)
   o_sr           SEP s … SEP s  GEN x(k) SEP rule
   ro_s           RULE rule SEP s … SEP s  GEN x(k)
+
+In `by_depth` nothing in the input tells k: the answer for k is what the model
+says after k depth steps.
 
 All sequences consist of rows of one separator and W cells, so that they can be
 cut into segments; a rule is padded with PAD to whole rows.
@@ -64,7 +68,7 @@ class Ask(enum.IntEnum):
   BETWEEN = -3  # separators, PAD and EOS of a generated answer
 
 
-MAX_LOOK_AHEAD = 8
+MAX_LOOK_AHEAD = 8  # of multi_horizon: a SHIFT token for each k
 VOCAB_SIZE = Token.SHIFT_1 + MAX_LOOK_AHEAD
 LAYOUTS = ('causal', 'masked')
 # What to predict after the observed states: 'one' state, 'all' states up to K,
@@ -72,6 +76,7 @@ LAYOUTS = ('causal', 'masked')
 VARIANTS = {
   'o_s': ('one',),
   'multi_horizon': ('one',),
+  'by_depth': ('one',),
   'o_o': ('all',),
   'cot': ('all',),
   'rule_cot': ('rule', 'all'),
@@ -82,6 +87,8 @@ VARIANTS = {
 # Variants with only one possible layout.
 LAYOUT_OF = {'o_o': 'masked', 'cot': 'causal', 'rule_cot': 'causal'}
 ONE_LOOK_AHEAD = ('o_s', 'o_rs', 'o_sr', 'ro_s')
+# Those that ask for one state alone, and so can be asked further ahead.
+ANY_LOOK_AHEAD = ('o_s', 'multi_horizon', 'by_depth')
 GENERATED = ('cot', 'rule_cot')
 
 

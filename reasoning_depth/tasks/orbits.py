@@ -16,13 +16,13 @@ from reasoning_depth import errors, settings
 from reasoning_depth.tasks import (
   automata,
   base,
-  baselines,
-  ceiling,
+  orbit_scores,
   orbit_tokens,
 )
 
 SPLIT_BY = ('rules', 'classes')
-_Scores = dict[str, np.ndarray]
+MOST_BYTES = 2**31  # of the states of all held-out samples; a cell is a byte
+_FLIP_KEY = 3  # folded into a batch's key; 0 to 2 are taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Orbits(base.Task):
     (1,),
     'k, steps after the last observed state; o_s, o_rs, o_sr and ro_s take one',
     least=1,
-    most=orbit_tokens.MAX_LOOK_AHEAD,
+    ascending=True,
   )
   variant: str = settings.field(
     'o_s', 'what is predicted', choices=orbit_tokens.VARIANTS
@@ -58,6 +58,12 @@ class Orbits(base.Task):
     'or complements of each other',
     choices=SPLIT_BY,
   )
+  flip: float = settings.field(
+    0.0,
+    'probability that a cell is shown flipped among the observed ones; answers '
+    'are those of the true orbit',
+    most=0.5,
+  )
 
   vocab_size = int(orbit_tokens.VOCAB_SIZE)
   lattice = True
@@ -66,22 +72,30 @@ class Orbits(base.Task):
   def __post_init__(self):
     super().__post_init__()
     automata.check_lattice(self.width, self.radius)
-    if len(set(self.look_ahead)) < len(self.look_ahead):
-      settings.complain('look_ahead', self.look_ahead, 'a value stands twice')
+    self._check_look_ahead()
     needed = orbit_tokens.LAYOUT_OF.get(self.variant, self.layout)
     if self.layout != needed:
       settings.complain(
         'layout', self.layout, f'variant={self.variant} needs layout={needed}'
       )
-    if not self.look_ahead or (
-      self.variant in orbit_tokens.ONE_LOOK_AHEAD and len(self.look_ahead) > 1
-    ):
+
+  def _check_look_ahead(self):
+    """Checks that there is a look-ahead, and that the variant can ask it."""
+    values, most = self.look_ahead, orbit_tokens.MAX_LOOK_AHEAD
+    if not values:
+      settings.complain('look_ahead', values, 'at least one value is needed')
+    if self.variant in orbit_tokens.ONE_LOOK_AHEAD and len(values) > 1:
       settings.complain(
-        'look_ahead',
-        self.look_ahead,
+        'look_ahead', values,
         f'variant {self.variant} takes one value; variant multi_horizon takes '
         'several',
-      )
+      )  # fmt: skip
+    if self.variant == 'multi_horizon' and values[-1] > most:
+      settings.complain(
+        'look_ahead', values,
+        f'variant multi_horizon has a token for each k up to {most}; variant '
+        'by_depth takes any k',
+      )  # fmt: skip
 
   @functools.cached_property
   def tokens(self) -> orbit_tokens.Layout:
@@ -137,6 +151,11 @@ class Orbits(base.Task):
     """Whether the answer is generated token by token, up to EOS."""
     return self.tokens.generated
 
+  @property
+  def by_depth(self) -> bool:
+    """See `base.Task`."""
+    return self.variant == 'by_depth'
+
   def sample_orbits(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -146,27 +165,41 @@ class Orbits(base.Task):
       rules uint8 [B, 2**(2r+1)], states uint8 [B, T + max k, W] and
       look_ahead int32 [B]; the answer of a sample is states[T - 1 + k].
     """
-    orbit_key, k_key = jax.random.split(key)
-    steps = self.num_states - 1 + max(self.look_ahead)
-    rules, states = automata.sample_orbits(
-      orbit_key,
-      batch_size,
-      width=self.width,
-      radius=self.radius,
-      steps=steps,
-      split=split,
-      closed=self.split_by == 'classes',
-    )
+    rules, states = self._roll_out(key, batch_size, split, self.look_ahead[-1])
+    _, k_key = jax.random.split(key)
     look_ahead = jax.random.choice(
       k_key, jnp.array(self.look_ahead, jnp.int32), (batch_size,)
     )
     return rules, states, look_ahead
+
+  def _roll_out(self, key, batch_size, split, last):
+    """Rules [B, 2**(2r+1)] and states [B, T + last, W] of a batch."""
+    orbit_key, _ = jax.random.split(key)
+    return automata.sample_orbits(
+      orbit_key,
+      batch_size,
+      width=self.width,
+      radius=self.radius,
+      steps=self.num_states - 1 + last,
+      split=split,
+      closed=self.split_by == 'classes',
+    )
+
+  def _shown(self, key, states):
+    """States [B, >= T, W] with some observed cells flipped, by `flip`."""
+    if not self.flip:
+      return states
+    key = jax.random.fold_in(key, _FLIP_KEY)
+    B, T, W = len(states), self.num_states, self.width
+    flipped = jax.random.bernoulli(key, self.flip, (B, T, W))
+    return states.at[:, :T].set(states[:, :T] ^ flipped)
 
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
     """Draws a batch of fresh rules and states; see `base.Task`."""
     rules, states, look_ahead = self.sample_orbits(key, batch_size, split)
+    states = self._shown(key, states)
     if split == 'train':
       return self.tokens.batch(rules, states, look_ahead)
     group = look_ahead
@@ -181,92 +214,41 @@ class Orbits(base.Task):
     self, key: jax.Array, split: str, num_samples: int, known: str = ''
   ) -> base.HeldOut:
     """See `base.Task`."""
-    batch, (rules, states, look_ahead) = self._draw(key, split, num_samples)
-    scores: _Scores = {}
+    batch, drawn, observed = self._draw(key, split, num_samples)
+    scores = {}
     if known:
-      scores = self.known_scores(rules, states, look_ahead, known)
+      scores = self.known.of_states(*drawn, observed, known)
       if self.asks_rule:
         asked = batch.group == orbit_tokens.Ask.RULE
-        of_rule = self._ceiling_of_rule(rules, states, look_ahead)
+        of_rule = self.known.of_rule(*drawn)
         scores = {
           name: np.where(asked, of_rule.get(name, np.nan), values)
           for name, values in scores.items()
         }
-    return base.HeldOut(batch, states[:, : self.num_states], scores)
+    return base.HeldOut(batch, observed, scores)
 
   def _draw(self, key, split, num_samples):
-    """Held-out samples, and the orbits that they are made of."""
+    """Held-out samples, the orbits they are made of, and the states shown."""
 
-    def sample(*args):
-      return self.sample(*args), self.sample_orbits(*args)
+    def sample(key, *args):
+      drawn = self.sample_orbits(key, *args)
+      observed = self._shown(key, drawn[1])[:, : self.num_states]
+      return self.sample(key, *args), drawn, observed
 
     return base.draw(sample, key, split, num_samples)
 
-  def known_scores(
-    self,
-    rules: np.ndarray,
-    states: np.ndarray,
-    look_ahead: np.ndarray,
-    scored_by: str = 'generation',
-  ) -> _Scores:
-    """Scores [N] of ceiling and baselines for predicting states.
-
-    Args:
-      rules: [N, 2**(2r+1)].
-      states: [N, >= T + max k, W]; the first T are observed.
-      look_ahead: int [N].
-      scored_by: 'generation', or 'teacher forcing', where a chain of thought
-        has the true states before the predicted one as input.
-    """
-    T, N = self.num_states, len(rules)
-    answers = states[np.arange(N), T - 1 + look_ahead]
-    if self.variant == 'ro_s':  # with the rule given, the ceiling is 1
-      known = dict.fromkeys(ceiling.NAMES, np.ones(N))
-    elif self.generates and scored_by == 'teacher forcing':
-      known = self._ceiling_of_next(rules, states, look_ahead)
-    else:
-      known = ceiling.ceiling(
-        rules, states[:, :T], look_ahead, radius=self.radius
-      ).named(self.causal)
-    for name, predict in baselines.PREDICTORS.items():
-      right = predict(states[:, :T]) == answers
-      known[f'{name}_exact_match'] = right.all(-1)
-      known[f'{name}_bit_accuracy'] = right.mean(-1)
-    return {k: np.asarray(v, np.float64) for k, v in known.items()}
-
-  def _ceiling_of_next(self, rules, states, look_ahead) -> _Scores:
-    """Ceiling of a chain of thought under teacher forcing, by `NAMES`."""
-    if self.variant == 'rule_cot':  # the rule is given as well
-      return dict.fromkeys(ceiling.NAMES, np.ones(len(rules)))
-    known = {name: np.zeros(len(rules)) for name in ceiling.NAMES}
-    for k in np.unique(look_ahead):
-      at = look_ahead == k
-      seen = states[at, : self.num_states + k - 1]
-      best = ceiling.ceiling(
-        rules[at], seen, np.ones(at.sum(), int), radius=self.radius
-      )
-      for name, values in best.named(causal=True).items():
-        known[name][at] = values
-    return known
-
-  def _ceiling_of_rule(self, rules, states, look_ahead) -> _Scores:
-    """Ceiling [N] for predicting the rule, by `NAMES`."""
-    T = self.num_states
-    answers = None
-    if self.causal and self.variant == 'o_sr':
-      # The true state comes before the rule and gives information about it.
-      answers = states[np.arange(len(rules)), T - 1 + look_ahead]
-    return ceiling.rule_ceiling(
-      rules, states[:, :T], self.radius, look_ahead, answers
-    ).named(causal=False)
+  @functools.cached_property
+  def known(self) -> orbit_scores.Known:
+    """Ceiling and baselines of its samples."""
+    return orbit_scores.Known(self.tokens, self.flip > 0)
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
     """States x(T+1) … x(T+k) as intermediate results, at answer positions."""
-    batch, (_, states, _) = self._draw(key, 'test', num_samples)
+    batch, (_, states, _), _ = self._draw(key, 'test', num_samples)
     row, column = self._places
     asked = (batch.weights > 0) & (column > 0) & (row >= 0)
     asked &= (batch.group != orbit_tokens.Ask.RULE)[:, None]
-    steps = np.arange(1, max(self.look_ahead) + 1)
+    steps = np.arange(1, self.look_ahead[-1] + 1)
     cells = states[:, self.num_states :, np.maximum(column - 1, 0)]  # [N, K, L]
     return base.Milestones(
       batch=batch,
@@ -307,36 +289,85 @@ class Orbits(base.Task):
     if (self.variant, self.layout) != ('o_s', 'causal'):
       raise errors.UsageError('needs task.variant=o_s and task.layout=causal')
 
-  def check_rollout(self, steps: int) -> None:
+  def check_held_out(self, num_samples: int) -> None:
     """See `base.Task`."""
-    if (self.variant, self.look_ahead) != ('o_s', (1,)):
-      raise errors.UsageError(
-        f'eval.rollout={steps}: needs task.variant=o_s and task.look_ahead=(1,)'
-        ', whose answers are fed back'
-      )
-    if steps > orbit_tokens.MAX_LOOK_AHEAD:
-      raise errors.UsageError(
-        f'eval.rollout={steps}: at most {orbit_tokens.MAX_LOOK_AHEAD}'
-      )
+    self._check_memory('config.task', self.look_ahead, num_samples)
 
-  def draw_longer(
-    self, key: jax.Array, steps: int, num_samples: int
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Rules and states [N, T + steps, W] of the test split, as NumPy arrays."""
-    longer = dataclasses.replace(self, look_ahead=(steps,))
-    return base.draw(longer.sample_orbits, key, 'test', num_samples)[:2]
+  def check_further(
+    self, look_ahead: tuple[int, ...], num_samples: int, by_depth: bool
+  ) -> None:
+    """See `base.Task`."""
+    needed = ''
+    if by_depth:
+      if self.variant not in orbit_tokens.ANY_LOOK_AHEAD or self.causal:
+        needed = (
+          'answers by depth steps need config.task.layout=masked and '
+          f'config.task.variant={", ".join(orbit_tokens.ANY_LOOK_AHEAD)}'
+        )
+    elif (self.variant, self.look_ahead) != ('o_s', (1,)):
+      needed = (
+        'needs config.task.variant=o_s and config.task.look_ahead=(1,), whose '
+        'answers are fed back, or config.train.depth_loss=look_ahead and a '
+        'model that runs a step at a time'
+      )
+    if needed:
+      settings.complain('config.eval.look_ahead', look_ahead, needed)
+    self._check_memory('config.eval', look_ahead, num_samples)
+
+  def _check_memory(self, where, look_ahead, num_samples):
+    """Checks that held-out states [N, T + max k, W] fit."""
+    most = MOST_BYTES // (num_samples * self.width) - self.num_states
+    if look_ahead[-1] > most:
+      settings.complain(
+        f'{where}.look_ahead', look_ahead,
+        f'the states of {num_samples:,} held-out samples would take more than '
+        f'{MOST_BYTES / 2**30:g} GiB; look-aheads up to {max(most, 0):,} fit',
+      )  # fmt: skip
+
+  def draw_further(
+    self, key: jax.Array, last: int, num_samples: int
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws orbits of the test split on to a look-ahead `last`.
+
+    Returns:
+      rules [N, 2**(2r+1)], states [N, T + last, W] and observed [N, T, W], the
+      first states as they are shown; NumPy arrays.
+    """
+
+    def sample(key, count, split):
+      rules, states = self._roll_out(key, count, split, last)
+      return rules, states, self._shown(key, states)[:, : self.num_states]
+
+    return base.draw(sample, key, 'test', num_samples)
+
+  def told(self, look_ahead: int) -> int:
+    """The look-ahead of training that the question for any other one tells.
+
+    In multi_horizon the largest that is not above it; the smallest where there
+    is none. In other variants the question is the same for all.
+    """
+    trained = self.look_ahead
+    if self.variant != 'multi_horizon':
+      return trained[0]
+    return max((k for k in trained if k <= look_ahead), default=trained[0])
 
   def question(
-    self, rules: np.ndarray, observed: np.ndarray, answer: np.ndarray
+    self, rules: np.ndarray, observed: np.ndarray, answer: np.ndarray, told: int
   ) -> base.Batch:
-    """A host batch for predicting the state after the observed ones.
+    """A host batch for predicting a state after the observed ones.
 
     Args:
       rules: [N, 2**(2r+1)].
       observed: [N, T, W].
       answer: [N, W].
+      told: the look-ahead in the question, one of `look_ahead`.
     """
-    states = np.concatenate([observed, answer[:, None]], axis=1)
-    ones = jnp.ones(len(states), jnp.int32)
-    batch = jax.jit(self.tokens.batch)
-    return jax.device_get(batch(rules, states, ones, ones))
+    later = np.repeat(answer[:, None], self.look_ahead[-1], axis=1)
+    states = np.concatenate([observed, later], axis=1)
+    look_ahead = np.full(len(states), told, np.int32)
+    return jax.device_get(self._laid_out(rules, states, look_ahead, look_ahead))
+
+  @functools.cached_property
+  def _laid_out(self):
+    """`tokens.batch`, compiled once."""
+    return jax.jit(self.tokens.batch)

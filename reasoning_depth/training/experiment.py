@@ -13,7 +13,7 @@ from reasoning_depth import errors, models, settings, tasks, training
 from reasoning_depth.longcontext import schedule
 from reasoning_depth.models import base as base_model
 from reasoning_depth.runtime import sharding
-from reasoning_depth.scoring import evaluate
+from reasoning_depth.scoring import evaluate, look_ahead
 from reasoning_depth.tasks import base
 from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import methods, optimizer, step
@@ -47,10 +47,11 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
   with settings.within(f'config.train.method={config.train.method}: '):
     method.check(task)
   _check_depth(config, task, model)
+  held_out = max(config.eval.test_samples, config.eval.validation_samples)
+  task.check_held_out(held_out)
+  look_ahead.check(task, model, config)
   with settings.within('config.'):
     mesh = sharding.make_mesh(config.mesh)
-    if config.eval.rollout:
-      task.check_rollout(config.eval.rollout)
   microbatches = config.train.gradient_accumulation
   if microbatches > 1 and not method.accumulates:
     settings.complain(
@@ -120,6 +121,12 @@ def _method(config, model, made) -> methods.Method:
 def _check_depth(config, task: base.Task, model: base_model.Model) -> None:
   """Checks that the model has logits at the depth steps in the loss."""
   depth = config.train.depth_loss
+  if task.by_depth and depth != 'look_ahead':
+    settings.complain(
+      'config.train.depth_loss', depth,
+      'must be look_ahead for this task, which tells the look-ahead by the '
+      'number of depth steps alone',
+    )  # fmt: skip
   if depth == 'last':
     return
   steps = model.depths_read()

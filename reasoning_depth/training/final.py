@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from reasoning_depth.longcontext import schedule
 from reasoning_depth.runtime import writer
 from reasoning_depth.scoring import evaluate as scoring
-from reasoning_depth.scoring import long_text, rollout
+from reasoning_depth.scoring import long_text, look_ahead
 from reasoning_depth.training import costs, experiment, state
 
 
@@ -25,8 +25,8 @@ def evaluate(
   """Scores the test split and writes `evaluations/test.json` and `.jsonl`.
 
   Samples that can be streamed are, at any length; `test.jsonl` then has their
-  last segments. With `eval.rollout`, also writes `evaluations/rollout.json`;
-  without overrides, `evaluations/cost.json`.
+  last segments. With `eval.look_ahead`, also writes
+  `evaluations/look_ahead.json`; without overrides, `evaluations/cost.json`.
 
   Args:
     exp: the experiment.
@@ -46,23 +46,25 @@ def evaluate(
     'split': 'test',
     'seed': exp.config.seed,
     'step': int(current.step),
+    'overrides': list(overrides),
   }
-  summary = head | {'overrides': list(overrides)} | result.summary()
+  summary = head | result.summary()
   folder = folder / 'evaluations'
   writer.write_json(folder / f'test{name}.json', summary)
   if config.rows:
     rows = result.rows(config.rows)
     writer.write_rows(folder / f'test{name}.jsonl', rows)
-  if config.rollout:
-    result = rollout.roll_out(
+  if config.look_ahead:
+    result = look_ahead.score(
       evaluator,
       current.best_params,
       key,
-      config.rollout,
+      config.look_ahead,
       config.test_samples,
       config.ceiling,
     )
-    writer.write_json(folder / f'rollout{name}.json', head | result.summary())
+    path = folder / f'look_ahead{name}.json'
+    writer.write_json(path, head | result.summary())
   return summary
 
 

@@ -126,6 +126,7 @@ PLANS = [
 def test_plan(fields, call, fixed, derived):
   plan = looped.make_plan(
     looped.Recurrence(**fields),  # mean_loops 4, max_loops 8
+    tiny.L,
     call.get('depth'),
     deterministic=not call.get('training', False),
     watched=call.get('watched', False),
@@ -251,3 +252,37 @@ def test_step_by_step_is_the_call_at_every_depth(fields):
     expected = apply(model, variables, depth=n + 1).logits
     np.testing.assert_allclose(logits, expected, atol=2e-5)
     assert halt is None
+
+
+@pytest.mark.parametrize(
+  ('loops', 'length', 'expected'),
+  [
+    ('number', 9, 4), ('length', 9, 9), ('log_length', 1, 1),
+    ('log_length', 4, 2), ('log_length', 5, 3), ('log_length', 4096, 12),
+  ],
+)  # fmt: skip
+def test_fixed_loops(loops, length, expected):
+  recurrence = looped.Recurrence(loops=loops)
+  assert looped.fixed_loops(recurrence, length) == expected
+
+
+@pytest.mark.parametrize(
+  ('window', 'loops', 'reached'), [('same', 3, 3), ('doubling', 3, 7)]
+)
+def test_loops_with_a_window_reach_as_many_tokens_back(window, loops, reached):
+  config = tiny.config(
+    num_layers=1, positions='relative', relative_window=1, relative_reach=1
+  )
+  fields = {'window': window, 'inject': 'none', 'initial': 'embedding'}
+  model = tiny.model('looped', config, vocab_size=tiny.L, **fields)
+  params = tiny.init(model)
+
+  def last(table):
+    changed = {**params, 'embedding': {'tokens': {'embedding': table}}}
+    tokens = jnp.arange(tiny.L)[None]  # each its own row of the table
+    logits = model.apply({'params': changed}, tokens, depth=loops).logits
+    return jnp.sum(jnp.sin(logits[0, -1]))
+
+  table = jax.random.normal(jax.random.key(0), (tiny.L, config.width))
+  back = np.abs(jax.grad(last)(table)).max(-1)[::-1]
+  np.testing.assert_array_equal(back > 0, np.arange(tiny.L) <= reached)

@@ -84,11 +84,12 @@ def test_copies_start_equal_and_others_do_not():
   of = task()
   for copies in recall.COPIES:
     _, params, _ = started(of, copies=copies, core=2)
-    core, encoder = params['params']['core'], params['params']['encoder']
-    key = params['params']['encoded']['key']['kernel']
+    parts = {n: p.get('layers') for n, p in params['params'].items()}
+    core, encoder = parts['core'], parts['encoder']
+    key = parts['encoded']['key']['kernel']
     same = jnp.array_equal(key, core['query']['kernel'])
     assert bool(same) == (copies != 'none')
-    block = encoder['layers']['block']['qkv']['kernel']
+    block = encoder['block']['qkv']['kernel']
     for n in range(2):
       same = jnp.array_equal(core['qkv']['kernel'][n], block[0])
       assert bool(same) == (copies == 'all')

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from reasoning_depth.models import kernels, relative
+from reasoning_depth.models import attention, kernels, relative
 
 REACH, H = 3, 2
 LATTICE = relative.Places(row=6)  # five cells and a separator
@@ -56,7 +56,7 @@ def test_a_separator_predicts_the_first_cell_from_the_place_before_it():
   np.testing.assert_array_equal(across[0, 1:], last)
 
 
-@pytest.mark.parametrize('places', [LATTICE, CELLS, LINE])
+@pytest.mark.parametrize('places', [LATTICE, CELLS])
 def test_window_masks_what_is_farther_and_nothing_else(places):
   length, window = 12, 1
   free = relative.bias(table(places), places, length, REACH)
@@ -64,10 +64,33 @@ def test_window_masks_what_is_farther_and_nothing_else(places):
   for i, j in np.ndindex(length, length):
     down, across = entry(places, i, j)
     near = across > 2 * REACH or abs(across - REACH) <= window
-    if places.row:
-      near &= abs(down - REACH) <= window
+    near &= abs(down - REACH) <= window
     expected = free[:, i, j] if near else np.float32(kernels.MASKED)
     np.testing.assert_array_equal(ours[:, i, j], expected)
+
+
+@pytest.mark.parametrize('stride', [1, 2, 8])
+def test_near_attention_is_attention_to_a_sequence_with_zeros_before(stride):
+  B, L, D, window = 2, 7, 4, 2
+  q, k, v = jax.random.normal(jax.random.key(1), (3, B, H, L, D))
+  bias = relative.near(table(LINE), REACH, window)
+  ours = jax.jit(attention.attend_near)(q, k, v, bias, stride)
+  for at in range(L):
+    places = at - stride * np.arange(window + 1)
+    seen = np.where(places >= 0, places, 0)
+    keys, values = (
+      np.where((places >= 0)[:, None], x[:, :, seen], 0) for x in (k, v)
+    )
+    scores = np.einsum('bhd,bhnd->bhn', q[:, :, at], keys) / D**0.5 + bias
+    expected = np.einsum('bhn,bhnd->bhd', jax.nn.softmax(scores), values)
+    np.testing.assert_allclose(ours[:, :, at], expected, atol=1e-5)
+
+
+def test_near_entries_are_those_of_the_whole_bias():
+  entries, L = table(LINE), 6
+  whole = relative.bias(entries, LINE, L, REACH)
+  few = relative.near(entries, REACH, 2)
+  np.testing.assert_array_equal(few, whole[:, L - 1, L - 1 : L - 4 : -1])
 
 
 @pytest.mark.parametrize(

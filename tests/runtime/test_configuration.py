@@ -63,6 +63,9 @@ def test_words_set_the_look_ahead():
   assert (one.task.look_ahead, one.task.variant) == ((3,), 'o_s')
   assert many.task.look_ahead == (2, 3, 4)
   assert many.task.variant == 'multi_horizon'
+  far = transformer.get_config('task=by_depth,k=2-64')
+  assert (far.task.variant, far.task.look_ahead[-1]) == ('by_depth', 64)
+  assert far.train.depth_loss == 'look_ahead'
   assert common.parse_arg('smoke,k=2') == {'smoke': '', 'k': '2'}
 
 
@@ -147,7 +150,18 @@ def test_bad_overrides_are_named(name, text, message):
       {'train.decay_steps': 10},
       'decay_steps=10: must be 0 or above .*steps=10',
     ),
-    ({'task.look_ahead': (2, 2)}, r'look_ahead=\(2, 2\): a value stands twice'),
+    ({'task.look_ahead': (2, 2)}, r'look_ahead=\(2, 2\): must ascend, each'),
+    ({'task.look_ahead': (2, 1)}, r'task.look_ahead=\(2, 1\): must ascend'),
+    ({'task.look_ahead': ()}, r'config.task.look_ahead=\(\): at least one'),
+    (
+      {'task.look_ahead': (2_000_000,), 'task.variant': 'o_s'},
+      r'config.task.look_ahead=\(2000000,\): the states of 256 held-out '
+      'samples would take more than 2 GiB; look-aheads up to 1,048,570 fit',
+    ),
+    (
+      {'task.variant': 'by_depth'},
+      'config.train.depth_loss=last: must be look_ahead for this task',
+    ),
     ({'model.attention': 'cudnn'}, 'attention=cudnn: needs dtype=bfloat16'),
     ({'task.group': 'a5'}, 'config.task.group: no such field'),
     ({'train.num_stpes': 3}, "num_stpes: no such .*mean 'train.num_steps'"),

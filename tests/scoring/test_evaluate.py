@@ -93,6 +93,7 @@ def test_scores_of_known_answers():
   assert perfect['overall']['bit_accuracy'] == 1
   assert perfect['overall']['loss'] == pytest.approx(19.5)
   assert perfect['group_name'] == 'look_ahead'
+  assert perfect['horizon'] == 0  # 20 samples cannot show it
   assert [g['group'] for g in perfect['groups']] == [1, 2]
   assert sum(g['num_samples'] for g in perfect['groups']) == 40
 
@@ -108,6 +109,20 @@ def test_scores_of_known_answers():
   assert low < 0.75 < high
   share = 0.75 / overall['ceiling_exact_match']
   assert overall['share_of_ceiling'] == pytest.approx(share)
+
+  # Where the observed states leave one answer alone.
+  known = samples.known['determined_share'] == 1
+  np.testing.assert_array_equal(
+    known, samples.known['ceiling_exact_match'] == 1
+  )
+  assert overall['determined_share'] == known.mean()
+  right = (np.arange(40) % 4 > 0)[known]
+  assert overall['determined_exact_match'] == right.mean()
+  low, high = overall['determined_exact_match_interval']
+  assert [low, high] == evaluate.wilson(right.sum(), len(right))
+  undetermined = result._scores(~known)
+  assert undetermined['determined_share'] == 0
+  assert 'determined_exact_match' not in undetermined
 
   row = result.rows(8)[4]
   assert (row['index'], row['exact'], row['correct']) == (4, False, 5)

@@ -126,6 +126,45 @@ def test_brute_force_wide(width, radius, num_states, look_aheads):
   assert np.min(expected) < 0.9  # not all determined
 
 
+@pytest.mark.parametrize('max_cases', [2**8, 4])
+def test_several_look_aheads_in_one_roll_out(max_cases):
+  """As one by one, whatever the samples beside them; some have entries told."""
+  rules, states = orbits(150, 9, 1, 1, seed=2)
+  look_ahead = (1, 2, 5, 40)
+  options = {'radius': 1, 'max_cases': max_cases}
+  result = ceiling.ceilings(rules, states, look_ahead, **options)
+  each = [
+    ceiling.ceiling(rules, states, np.full(150, k), **options)
+    for k in look_ahead
+  ]
+  for name in (*SCORES, 'exact', 'determined'):
+    expected = [getattr(one, name) for one in each]
+    np.testing.assert_array_equal(getattr(result, name), expected)
+  assert result.exact.all() == (max_cases > 4)
+  for wrong in ((), (2, 1), (1, 1)):
+    with pytest.raises(ValueError, match='look_ahead=.*must ascend'):
+      ceiling.ceilings(rules, states, wrong, **options)
+
+
+def test_determined_is_what_every_rule_that_fits_agrees_on():
+  """Against all 256 rules, to where orbits have become periodic."""
+  W, T, count, look_ahead = 7, 2, 60, (1, 2, 3, 8, 130)
+  rules, states = orbits(count, W, 1, T)
+  result = ceiling.ceilings(rules, states, look_ahead, radius=1, max_cases=256)
+  every = np.stack([automata.number_to_rule(n, 1) for n in range(256)])
+  for i, orbit in enumerate(states):
+    start = np.tile(orbit[0], (256, 1))
+    rolled = np.asarray(automata.rollout(every, start, T - 1 + 130, 1))
+    rolled = rolled[(rolled[:, :T] == orbit).all((1, 2))]
+    for j, k in enumerate(look_ahead):
+      _, number = np.unique(rolled[:, T - 1 + k], axis=0, return_counts=True)
+      best = number.max() / number.sum()
+      np.testing.assert_allclose(result.exact_match[j, i], best)
+      assert result.determined[j, i] == (len(number) == 1)
+  share = result.determined.mean(1)
+  assert 0.1 < share[-1] < share[0] < 0.9
+
+
 # --- Numbers measured by an enumeration written elsewhere -------------------
 
 TABLE = {  # (W, r, T): (samples, {k: exact match})
@@ -283,7 +322,7 @@ def test_errors():
   fails('radius=4', radius=4)
   fails('width=4', states=states[..., :4])
   fails('rule', radius=1)
-  fails('look_ahead', k=k[:2])
+  fails('look_ahead .2,.: .3,. is needed', k=k[:2])
   fails('look_ahead=0', k=k - 1)
   fails('T=0', states=states[:, :0])
   fails('max_cases=0', max_cases=0)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -122,6 +124,53 @@ def test_held_out_samples_are_asked_for_one_thing():
   )
 
 
+def test_any_look_ahead_that_nothing_in_the_input_tells():
+  task = orbits.Orbits(5, 1, 3, (1, 7, 300), 'by_depth', 'masked')
+  batch, (_, states, k) = jax.device_get(
+    jax.jit(lambda key: (task.sample(key, 64), task.sample_orbits(key, 64)))(
+      jax.random.key(0)
+    )
+  )
+  assert set(k.tolist()) == {1, 7, 300}
+  np.testing.assert_array_equal(batch.group, k)
+  ask = [T.GEN] + [T.MASK] * 5
+  np.testing.assert_array_equal(batch.inputs[:, 18:], np.tile(ask, (64, 1)))
+  np.testing.assert_array_equal(
+    batch.targets[:, 19:], states[np.arange(64), 2 + k]
+  )
+
+
+def test_flipped_cells_are_shown_and_answers_are_true():
+  clean = orbits.Orbits(12, 1, 6, (2,), 'o_s', 'masked')
+  noisy = dataclasses.replace(clean, flip=0.1)
+  key, N = jax.random.key(0), 300
+  truth, seen = (
+    task.draw_held_out(key, 'test', N, 'teacher forcing')
+    for task in (clean, noisy)
+  )
+  np.testing.assert_array_equal(truth.batch.targets[:, -12:],
+                                seen.batch.targets[:, -12:])  # fmt: skip
+  shown = seen.batch.inputs[:, : 6 * 13].reshape(N, 6, 13)[:, :, 1:]
+  np.testing.assert_array_equal(shown, seen.observed)
+  flipped = seen.observed != truth.observed
+  # In every state, the last one too; 0.1 of 3,600 cells, by 4 deviations.
+  assert np.all(np.abs(flipped.mean((0, 2)) - 0.1) < 0.02)
+  # No predictor reaches the ceiling of the true orbits: it has another name.
+  assert not [n for n in seen.known if n.startswith(('ceiling', 'determined'))]
+  np.testing.assert_array_equal(
+    seen.known['clean_ceiling_exact_match'], truth.known['ceiling_exact_match']
+  )
+  right = (seen.observed[:, -1] == seen.batch.targets[:, -12:]).all(-1)
+  np.testing.assert_array_equal(seen.known['repeat_last_exact_match'], right)
+  train = [
+    jax.jit(lambda key, task=task: task.sample(key, 32))(key)
+    for task in (clean, noisy)
+  ]
+  changed = np.asarray(train[0].inputs != train[1].inputs)
+  assert 0.05 < changed[:, : 6 * 13].mean() < 0.15
+  assert not changed[:, 6 * 13 :].any()
+
+
 TASKS = [
   tasks.make({'name': 'orbits', 'variant': 'multi_horizon', **fields})
   for fields in (
@@ -161,9 +210,14 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
   [
     ({'width': 4}, 'width=4'),
     ({'look_ahead': (0,)}, 'look_ahead=.0,.: must be at least 1'),
-    ({'look_ahead': (9,)}, 'look_ahead=.9,.: must be at most 8'),
+    (
+      {'look_ahead': (1, 9), 'variant': 'multi_horizon'},
+      'look_ahead=.1, 9.: variant multi_horizon has a token for each k up to 8',
+    ),
     ({'look_ahead': (1, 2)}, 'variant o_s takes one value'),
-    ({'look_ahead': ()}, 'look_ahead'),
+    ({'look_ahead': ()}, 'look_ahead=..: at least one value is needed'),
+    ({'look_ahead': (3, 1)}, 'look_ahead=.3, 1.: must ascend'),
+    ({'flip': 0.6}, 'flip=0.6: must be at most 0.5'),
     ({'layout': 'diagonal'}, 'layout=diagonal.*causal'),
     ({'variant': 'o_p'}, 'variant=o_p'),
     ({'variant': 'o_o'}, 'layout=causal: variant=o_o needs layout=masked'),

@@ -61,7 +61,7 @@ def test_misspelt_fields_are_refused_with_the_right_one(name):
 
 def test_a_field_without_its_group_is_found():
   known = settings.flatten(load('armt'))
-  for field in ('train.num_steps', 'model.memory.key_width', 'eval.rollout'):
+  for field in ('train.num_steps', 'model.memory.key_width', 'eval.ceiling'):
     assert repr(field) in settings.suggest(field.split('.')[-1], known)
 
 

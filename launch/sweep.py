@@ -33,6 +33,8 @@ from reasoning_depth.report import (
 
 ROOT = pathlib.Path(__file__).parents[1]
 STOPPED = errors.Stopped.exit_code
+# Seconds until a stopped run exits unsaved: more than a dispatch may take.
+GRACE = 600
 # Runs a command for some seconds at most (None: to its end); returns its exit
 # code and whether it was stopped.
 Runner = Callable[[Sequence[str], float | None], tuple[int, bool]]
@@ -93,7 +95,8 @@ def _cell(
   command = (
     sys.executable, str(ROOT / 'main.py'),
     f'--config={ROOT}/configs/{config}.py:{words}',
-    f'--workdir={folder}', f'--config.seed={seed}', *extra, *flags.main,
+    f'--workdir={folder}', f'--config.seed={seed}',
+    f'--config.checkpoint.grace={GRACE}', *extra, *flags.main,
   )  # fmt: skip
   return Cell(name, command, folder, flags.results / f'{name}.json')
 

@@ -218,7 +218,7 @@ def test_runs_that_others_start_from_come_first_and_are_paid_once(tmp_path):
   f = flags(tmp_path, '--rows', 'gptneox+grpo', '--k', '2', '3')
   start, *rest = sweep.cells(f)
   folder = [f'--config.train.init_from={start.folder}']
-  assert [list(c.command[5:]) for c in (start, *rest)] == [[], folder, folder]
+  assert [list(c.command[6:]) for c in (start, *rest)] == [[], folder, folder]
   sweep.sweep(f, fake_run({1: 1.0, 2: 0.5, 3: 0.5}))
   head, _, row = cut(sweep.table(f))  # and no start
   found = dict(zip(head, row, strict=True))

@@ -69,17 +69,22 @@ SIZES = {
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.num_layers = 2
+  """One block that makes a hop, looped as often as there are tokens."""
+  c.model.num_layers = 1
+  c.model.width = 128
   c.model.num_heads = 4
-  c.model.positions = 'rotary'
+  c.model.mlp_width = 1024
+  c.model.norm = 'rms'
+  c.model.relative_window = 1
   c.model.zero_out = False
   c.model.recurrence.update(
-    inject='add', initial='zeros', carry='answer', min_loops=4, mean_loops=5
-  )
-  c.train.num_steps = 4_000
+    inject='concat', initial='zeros', carry='answer',
+    answer='straight_through', draw='fixed', loops='length',
+  )  # fmt: skip
+  c.train.num_steps = 1_600
   c.train.batch_size = 512
+  c.train.steps_per_dispatch = 20
   c.train.learning_rate = 2e-3
-  c.train.weight_decay = 0.3
   c.eval.every = c.checkpoint.every = 200
   c.eval.validation_samples = 1_024
 

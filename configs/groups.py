@@ -39,7 +39,8 @@ def cpu(c: ml_collections.ConfigDict) -> None:
     carry='answer', answer='straight_through', inject='none',
     initial='embedding', loops='log_length', window='doubling',
   )  # fmt: skip
-  c.train.num_steps = 2_000
+  c.train.num_steps = 1_200
+  c.eval.every = c.checkpoint.every = 100
   c.train.curriculum.update(field='word_length', stages=(2, 3, 4))
   c.train.batch_size = 384
   c.train.steps_per_dispatch = 20

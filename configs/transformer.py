@@ -22,6 +22,5 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.positions = 'relative'
-  c.model.parallel_residual = False
-  c.train.num_steps = 2_500
+  c.train.num_steps = 500
+  c.train.steps_per_dispatch = 5

@@ -34,7 +34,6 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.positions = 'relative'
   c.train.num_steps = 500
 
 

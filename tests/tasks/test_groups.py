@@ -11,11 +11,12 @@ from reasoning_depth.tasks import groups
 @pytest.mark.parametrize('name', groups.GROUPS)
 def test_tables_are_groups(name):
   table = groups.GROUPS[name]()
-  i = np.arange(60)
-  assert table.shape == (60, 60)
+  N = 120 if name == 's5' else 60
+  i = np.arange(N)
+  assert table.shape == (N, N)
   # Closed, and every row and column a permutation: inverses exist.
-  np.testing.assert_array_equal(np.sort(table, 0), np.tile(i[:, None], 60))
-  np.testing.assert_array_equal(np.sort(table, 1), np.tile(i, (60, 1)))
+  np.testing.assert_array_equal(np.sort(table, 0), np.tile(i[:, None], N))
+  np.testing.assert_array_equal(np.sort(table, 1), np.tile(i, (N, 1)))
   identity = np.flatnonzero((table == i).all(1))
   assert len(identity) == 1
   np.testing.assert_array_equal(table[:, identity[0]], i)
@@ -31,9 +32,9 @@ def test_groups_are_the_ones_named():
     return int((table == table.T).all(1).sum())
 
   def orders(table):
-    identity = np.flatnonzero((table == np.arange(60)).all(1))[0]
+    identity = np.flatnonzero((table == np.arange(len(table))).all(1))[0]
     counts = {}
-    for a in range(60):
+    for a in range(len(table)):
       power, n = a, 1
       while power != identity:
         power, n = table[power, a], n + 1

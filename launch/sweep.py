@@ -1,96 +1,43 @@
-"""Trains a grid of models × look-aheads × seeds; prints DepthScore by model.
+"""Trains a grid of rows × look-aheads × seeds; prints and draws a comparison.
 
-  python -m launch.sweep --rows gptneox armt --words gpu
-  python -m launch.sweep --words smoke                    # every row, tiny
+  python -m launch.sweep --words smoke                   # figure5, every row
+  python -m launch.sweep --grid law --words cpu --minutes 30 --seeds 0 1 2
+  python -m launch.sweep --words cpu --table             # what there is
 
-The rows are those of figure 5 of 2508.16745, and some more. Each cell of the
-grid is one run of main.py, in its own process and run folder, and one JSON file
-under --results. Cells that have their file are skipped, so the same command
-again resumes. A cell that fails is named, and the others still run. Flags for
-main.py come after `--`.
+Each cell of the grid is one run of main.py, in its own process and run folder,
+and one JSON file under --results. Cells that have their file are skipped, so
+the same command again goes on. A cell that fails is named, and the others still
+run. Table and pictures are made from the JSON files alone. Flags for main.py
+come after `--`.
 """
 
 import argparse
 import dataclasses
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from reasoning_depth.report import depth_score, records, runs
+from launch import grids
+from launch.grids import base
+from reasoning_depth import errors
+from reasoning_depth.report import (
+  compute,
+  depth_score,
+  depth_table,
+  records,
+  runs,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """A row of the table: how its runs are trained.
-
-  Attributes:
-    config: name of a file under configs/, without '.py'.
-    words: what follows the colon in --config.
-    together: one run for all look-aheads, rather than one for each.
-    flags: further flags for main.py.
-    start: config and words of a run whose weights each run of the row starts
-      from; '' for none.
-    paper: what the paper reports. Its figure gives an order, no numbers.
-  """
-
-  config: str
-  words: str = ''
-  together: bool = False
-  flags: tuple[str, ...] = ()
-  start: str = ''
-  paper: str = ''
-
-
-def _row(place: int, config: str, words: str = '', **fields) -> Row:
-  """A row of the figure, by its place there."""
-  fields.setdefault('paper', f'place {place} of 20')
-  together = 'o_o' in words or 'cot' in words
-  return Row(config, words, together, **fields)
-
-
-O_O = 'task=o_o,curriculum'
-# In ascending order of DepthScore in the paper.
-ROWS = {
-  'lstm+act': _row(1, 'lstm', 'act=layer'),
-  'lstm': _row(2, 'lstm'),
-  'mamba+act': _row(3, 'mamba', 'act=layer'),
-  'mamba': _row(4, 'mamba'),
-  'gptneox+o_o': _row(5, 'transformer', O_O),
-  'armt+fct+o_o': _row(6, 'armt', f'act=fixed,{O_O}'),
-  'gptneox': _row(
-    7, 'transformer', paper='place 7 of 20; 0.95 / 0.40 / < 0.25 / < 0.25'
-  ),
-  'armt+fct': _row(8, 'armt', 'act=fixed'),
-  'armt+o_o': _row(9, 'armt', O_O),
-  'armt': _row(10, 'armt'),
-  'armt+act': _row(11, 'armt', 'act=layer'),
-  'gptneox+fct+o_o': _row(12, 'transformer', f'act=fixed,{O_O}'),
-  'gptneox+act': _row(13, 'transformer', 'act=layer'),
-  'gptneox+act+o_o': _row(14, 'transformer', f'act=layer,{O_O}'),
-  'gptneox+fct': _row(15, 'transformer', 'act=fixed'),
-  'armt+act+o_o': _row(16, 'armt', f'act=layer,{O_O}'),
-  'gptneox+grpo': _row(17, 'grpo', start='transformer:task=cot,k=1'),
-  'gptneox_12_layers': _row(
-    18, 'transformer', flags=('--config.model.num_layers=12',)
-  ),
-  'armt+cot': _row(
-    19, 'armt', 'task=cot', paper='place 19 of 20; > 0.90 at each k'
-  ),
-  'gptneox+cot': _row(
-    20, 'transformer', 'task=cot', paper='place 20 of 20; > 0.90 at each k'
-  ),
-  # Not in the figure.
-  'rmt': Row('rmt'),
-  'looped': Row('looped'),
-  'trm': Row('trm'),
-  'gptneox+multi_horizon': Row(
-    'transformer', together=True, paper='0.32 at k = 2, 0.19 at k = 4'
-  ),
-  'armt+multi_horizon': Row('armt', together=True, paper='0.43 at k = 2'),
-}
+STOPPED = errors.Stopped.exit_code
+# Seconds until a stopped run exits unsaved: more than a dispatch may take.
+GRACE = 600
+# Runs a command for some seconds at most (None: to its end); returns its exit
+# code and whether it was stopped.
+Runner = Callable[[Sequence[str], float | None], tuple[int, bool]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +45,12 @@ class Cell:
   """One run of the grid.
 
   Attributes:
-    row: name of its row; '' for a run that only gives others their weights.
-    name: of the run, with look-ahead and seed.
+    name: of the run: row, look-ahead, seed.
     command: what trains it.
     folder: its run folder.
     result: the JSON file that holds its numbers.
   """
 
-  row: str
   name: str
   command: tuple[str, ...]
   folder: pathlib.Path
@@ -116,26 +61,25 @@ def cells(flags: argparse.Namespace) -> list[Cell]:
   """All runs of the grid, row by row; a run that others start from is first."""
   found = []
   for name in flags.rows:
-    row = ROWS[name]
+    row = flags.grid.rows[name]
     start, _, words = row.start.partition(':')
     for seed in flags.seeds if start else ():
-      found.append(_cell(flags, '', f'{name}-start', start, words, seed))
-    for k in ['1-4'] if row.together else map(str, flags.k):
-      words = ','.join(filter(None, [row.words, f'k={k}']))
+      found.append(_cell(flags, f'{name}-start', start, words, seed))
+    together = row.together(flags.apart)
+    for look_ahead in [base.LOOK_AHEADS] if together else flags.k:
+      words = ','.join(filter(None, [row.words, look_ahead]))
+      own = name + '-' + look_ahead.replace('=', '')
       for seed in flags.seeds:
         extra = row.flags
         if start:
           folder = flags.runs / f'{name}-start-seed{seed}'
           extra += (f'--config.train.init_from={folder}',)
-        found.append(
-          _cell(flags, name, f'{name}-k{k}', row.config, words, seed, extra)
-        )
+        found.append(_cell(flags, own, row.config, words, seed, extra))
   return found
 
 
 def _cell(
   flags: argparse.Namespace,
-  row: str,
   name: str,
   config: str,
   words: str,
@@ -144,88 +88,209 @@ def _cell(
 ) -> Cell:
   """A run of a config with these words, seed and further flags."""
   name = f'{name}-seed{seed}'
+  if flags.steps:
+    extra += _steps(flags.steps, 'curriculum' in words)
   words = ','.join(filter(None, [flags.words, words]))
   folder = flags.runs / name
   command = (
     sys.executable, str(ROOT / 'main.py'),
     f'--config={ROOT}/configs/{config}.py:{words}',
-    f'--workdir={folder}', f'--config.seed={seed}', *extra, *flags.main,
+    f'--workdir={folder}', f'--config.seed={seed}',
+    f'--config.checkpoint.grace={GRACE}', *extra, *flags.main,
   )  # fmt: skip
-  return Cell(row, name, command, folder, flags.results / f'{name}.json')
+  return Cell(name, command, folder, flags.results / f'{name}.json')
 
 
-def sweep(
-  flags: argparse.Namespace, run: Callable[[Sequence[str]], int]
-) -> list[str]:
+def _steps(steps: int, staged: bool) -> tuple[str, ...]:
+  """Flags for a number of updates; stages end at validations, so at equal ones.
+
+  Args:
+    steps: updates.
+    staged: whether there is a curriculum over the look-ahead.
+  """
+  fields = {'num_steps': steps}
+  flags = ()
+  if staged:
+    each = steps // len(depth_score.LOOK_AHEADS)
+    fields['curriculum.most_steps'] = each
+    flags = (f'--config.eval.every={each}',)
+  return *(f'--config.train.{n}={value}' for n, value in fields.items()), *flags
+
+
+def sweep(flags: argparse.Namespace, run: Runner) -> list[str]:
   """Runs the cells that have no result yet; returns the names of failed ones.
 
   Args:
     flags: from `parse`.
-    run: runs a command and returns its exit code.
+    run: runs a command.
   """
   failed = []
   for i, cell in enumerate(grid := cells(flags), 1):
     if cell.result.exists():
       continue
     print(f'[{i}/{len(grid)}] {cell.name}', file=sys.stderr, flush=True)
-    if run(cell.command) == 0:
+    if _train(cell, flags.minutes, run) == 0:
       records.write([cell.folder], cell.result)
     else:
       failed.append(cell.name)
   return failed
 
 
+def _train(cell: Cell, minutes: float | None, run: Runner) -> int:
+  """Trains a cell, and scores it where time ran out; returns the exit code.
+
+  Minutes that the cell was trained for by an earlier command count.
+  """
+  if minutes is None:
+    return run(cell.command, None)[0]
+  code, late, left = STOPPED, True, 60 * minutes - _spent(cell.folder)
+  if left > 0:
+    code, late = run(cell.command, left)
+  if late and code == STOPPED:
+    workdir = f'--workdir={cell.folder}'
+    code, _ = run((*cell.command[:2], '--mode=evaluate', workdir), None)
+  return code
+
+
+def _spent(folder: pathlib.Path) -> float:
+  """Seconds that a run has been trained for."""
+  there = (folder / 'config.json').exists()
+  return (runs.load(folder).seconds or 0.0) if there else 0.0
+
+
+def run(command: Sequence[str], seconds: float | None) -> tuple[int, bool]:
+  """Runs a command; a `Runner`. A run of main.py saves when it is stopped."""
+  process = subprocess.Popen(command)
+  try:
+    return process.wait(seconds), False
+  except subprocess.TimeoutExpired:
+    process.terminate()
+    return process.wait(), True
+  except SystemExit:  # by SIGTERM; at Ctrl-C the terminal stops it as well
+    process.terminate()
+    raise
+  finally:
+    process.wait()
+
+
+def finished(flags: argparse.Namespace) -> dict[str, list[runs.Run]]:
+  """The runs that have their JSON file, of all seeds, by row."""
+  found: dict[str, list[runs.Run]] = {}
+  for path in sorted(flags.results.glob('*.json')):
+    name, _, k = path.stem.rpartition('-seed')[0].rpartition('-k')
+    row = flags.grid.rows.get(name)
+    if row is None or name not in flags.rows:
+      continue
+    if (f'k={k}' == base.LOOK_AHEADS) == row.together(flags.apart):
+      found.setdefault(name, []).extend(records.read(path))
+  return {name: found[name] for name in flags.rows if name in found}
+
+
 def table(flags: argparse.Namespace) -> str:
   """The table of finished cells, as Markdown."""
-  finished = {}
-  for cell in cells(flags):
-    if cell.row and cell.result.exists() and cell.folder.exists():
-      finished.setdefault(cell.row, []).append(runs.load(cell.folder))
-  paper = {name: row.paper for name, row in ROWS.items() if row.paper}
-  return depth_score.markdown(
-    {name: depth_score.depth(found) for name, found in finished.items()}, paper
+  rows = flags.grid.rows
+  return depth_table.markdown(
+    {name: depth_score.depth(found) for name, found in finished(flags).items()},
+    {name: row.paper for name, row in rows.items() if row.paper},
+  )
+
+
+def draw(flags: argparse.Namespace) -> list[pathlib.Path]:
+  """Draws the pictures of finished cells, beside their JSON files."""
+  found = finished(flags)
+  return flags.grid.draw(found, flags.results) + compute.draw(
+    found, flags.results
   )
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
   """Parses the command line."""
+  parser = _parser()
+  at = list(arguments).index('--') if '--' in arguments else len(arguments)
+  flags = parser.parse_args(arguments[:at])
+  flags.main = tuple(arguments[at + 1 :])
+  name, flags.grid = flags.grid, grids.GRIDS[flags.grid]
+  flags.rows = flags.rows or list(flags.grid.rows)
+  for row in flags.rows:
+    if row not in flags.grid.rows:
+      parser.error(f'--rows {row}: allowed are {", ".join(flags.grid.rows)}')
+  flags.k = [f'k={k}' for k in flags.k]
+  where = pathlib.Path(flags.words.replace(',', '-')) / name
+  where = where.with_name(where.name + '-apart' * flags.apart)
+  flags.runs = flags.runs or 'runs' / where
+  flags.results = flags.results or 'results' / where
+  return flags
+
+
+def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     'python -m launch.sweep', description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )  # fmt: skip
   parser.add_argument(
-    '--rows', nargs='+', choices=ROWS, default=list(ROWS),
-    help='models to train (default: all)',
+    '--grid', choices=grids.GRIDS, default='figure5',
+    help='; '.join(f'{n}: {g.meaning}' for n, g in grids.GRIDS.items()),
   )  # fmt: skip
+  parser.add_argument('--rows', nargs='+', help='rows to train (default: all)')
   parser.add_argument(
-    '--k', nargs='+', type=int, default=depth_score.LOOK_AHEADS,
-    help='look-aheads (default: 1 2 3 4)',
-  )  # fmt: skip
+    '--words', default='', help='words of every config: smoke, cpu or gpu'
+  )
   parser.add_argument(
     '--seeds', nargs='+', type=int, default=[0], help='(default: 0)'
   )
   parser.add_argument(
-    '--words', default='', help='words of every config: smoke, cpu or gpu'
-  )
-  for name, help_text in (
-    ('runs', 'where the run folders go'),
-    ('results', 'where the JSON files go'),
+    '--apart', action='store_true',
+    help='a model for each look-ahead, where a row has one for all',
+  )  # fmt: skip
+  parser.add_argument(
+    '--k', nargs='+', type=int, default=depth_score.LOOK_AHEADS,
+    help='look-aheads of rows with a model for each (default: 1 2 3 4)',
+  )  # fmt: skip
+  parser.add_argument(
+    '--steps', type=_positive(int), help="updates of each run (default: the "
+    "config's); stages of a curriculum get equal shares",
+  )  # fmt: skip
+  parser.add_argument(
+    '--minutes', type=_positive(float),
+    help='of a run; one that takes longer is stopped, saved and scored so',
+  )  # fmt: skip
+  parser.add_argument(
+    '--table', action='store_true',
+    help='train nothing: table and pictures of the JSON files that there are',
+  )  # fmt: skip
+  for name, text in (
+    ('runs', 'where the run folders go (default: runs/WORDS/GRID)'),
+    (
+      'results',
+      'where JSON files and pictures go (default: results/WORDS/GRID)',
+    ),
   ):
-    parser.add_argument(
-      f'--{name}', type=pathlib.Path, default=pathlib.Path(name) / 'sweep',
-      help=help_text,
-    )  # fmt: skip
-  at = list(arguments).index('--') if '--' in arguments else len(arguments)
-  flags = parser.parse_args(arguments[:at])
-  flags.main = tuple(arguments[at + 1 :])
-  return flags
+    parser.add_argument(f'--{name}', type=pathlib.Path, help=text)
+  return parser
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+  def number(text: str) -> Any:
+    value = kind(text)
+    if not value > 0:
+      raise argparse.ArgumentTypeError(f'{text}: must be above 0')
+    return value
+
+  return number
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the grid and prints its table; returns 1 if a cell failed, else 0."""
+  """Runs the grid and compares; returns 1 if a cell failed, else 0."""
   flags = parse(arguments)
-  failed = sweep(flags, lambda command: subprocess.run(command).returncode)
-  print(table(flags))
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+  failed = [] if flags.table else sweep(flags, run)
+  try:
+    print(table(flags))
+    for path in draw(flags):
+      print(path, file=sys.stderr)
+  except errors.UsageError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return errors.UsageError.exit_code
   for name in failed:
     print(f'failed: {name}', file=sys.stderr)
   return 1 if failed else 0

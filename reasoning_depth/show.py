@@ -1,13 +1,18 @@
-"""`--mode=show`: the config, the parameters, and the cost of a train step."""
-
-import math
+"""`--mode=show`: the config, the parameters, and what training costs."""
 
 import jax
 from clu import parameter_overview
 
 from reasoning_depth import settings
+from reasoning_depth.runtime import operations
 from reasoning_depth.training import config as config_lib
-from reasoning_depth.training import curriculum, experiment, loop, resume
+from reasoning_depth.training import (
+  costs,
+  curriculum,
+  experiment,
+  loop,
+  resume,
+)
 
 _WIDTH = 44  # columns of a field with its value
 
@@ -17,7 +22,7 @@ def text(exp: experiment.Experiment) -> str:
   curriculum.check(exp.config)
   layout = resume.layout(exp)
   return '\n\n'.join(
-    [fields(exp), parameters(layout[0].params), costs(exp, layout)]
+    [fields(exp), parameters(layout[0].params), cost(exp, layout)]
   )
 
 
@@ -39,22 +44,26 @@ def parameters(params) -> str:
   )
 
 
-def costs(exp: experiment.Experiment, layout) -> str:
-  """Sequence length, and XLA's FLOPs and memory of a training step."""
+def cost(exp: experiment.Experiment, layout) -> str:
+  """Sequence length, memory, and the operations of a step and of an answer."""
   state = resume.abstract(*layout)
   stage = curriculum.at_stage(exp, 0)
   compiled = loop.compile_dispatch(stage, state, num_steps=1)
   memory = compiled.memory_analysis()
-  flops = (compiled.cost_analysis() or {}).get('flops', math.nan)
   held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
   lines = {
     'tokens in a sequence': f'{stage.task.length:,}',
     'token ids': f'{stage.task.vocab_size:,}',
     'samples in a step': f'{stage.config.train.batch_size:,}',
     'state': f'{held / 1e6:,.1f} MB (parameters, optimiser, averages)',
-    'operations of a step': f'{flops / 1e9:,.2f} GFLOP on each device '
-    '(the body of a loop is counted once)',
+    'operations of a step': _operations(costs.train_step(stage)),
+    'operations of an answer': _operations(costs.answer(exp)),
     'working memory of a step': f'{memory.temp_size_in_bytes / 1e6:,.1f} MB '
     'on each device',
   }
   return '\n'.join(f'{name}: {value}' for name, value in lines.items())
+
+
+def _operations(count: operations.Count) -> str:
+  text = f'{count.most / 1e9:,.3g} GFLOP on all devices together'
+  return f'{count.bound} {text}'.strip()

@@ -1,4 +1,8 @@
-"""Reports on run folders: plots of each run and a table of all scores."""
+"""Reports on run folders: plots of each run and a table of all scores.
+
+A file that `--record` wrote stands for the runs in it; it has no plots of its
+own.
+"""
 
 import argparse
 import pathlib
@@ -8,7 +12,15 @@ from collections.abc import Sequence
 import rich.console
 
 from reasoning_depth import errors, report
-from reasoning_depth.report import ahead, lines, plots, records, runs, tables
+from reasoning_depth.report import (
+  ahead,
+  compute,
+  lines,
+  plots,
+  records,
+  runs,
+  tables,
+)
 
 _BAD_INPUT = 2
 _WIDE = 1000  # characters; no table is wider
@@ -20,13 +32,22 @@ def main(arguments: Sequence[str]) -> int:
     prog='python -m reasoning_depth.report', description=__doc__
   )
   parser.add_argument(
-    'runs', nargs='+', metavar='RUN', type=pathlib.Path, help='a run folder'
-  )
+    'runs', nargs='+', metavar='RUN', type=pathlib.Path,
+    help='a run folder, or a record',
+  )  # fmt: skip
   parser.add_argument(
     '--out',
     metavar='DIR',
     type=pathlib.Path,
-    help='folder of the plot of all runs (default: plots of the first run)',
+    help='folder of plots of all runs (default: plots of the first run)',
+  )
+  parser.add_argument(
+    '--compute',
+    metavar='GROUP',
+    nargs='*',
+    type=int,
+    help='also draw the share of the ceiling at these groups, such as '
+    'look-aheads, against parameters and operations (default: 1 2 3 4)',
   )
   parser.add_argument(
     '--record',
@@ -35,27 +56,38 @@ def main(arguments: Sequence[str]) -> int:
     help='write the numbers of these runs to a JSON file',
   )
   flags = parser.parse_args(arguments)
-  folders = list(dict.fromkeys(flags.runs))
+  flags.runs = list(dict.fromkeys(flags.runs))
   try:
-    _report(folders, flags.out)
+    _report(flags)
     if flags.record:
-      print(records.write(folders, flags.record), file=sys.stderr)
+      print(records.write(flags.runs, flags.record), file=sys.stderr)
   except (errors.UsageError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return _BAD_INPUT
   return 0
 
 
-def _report(folders: list[pathlib.Path], out: pathlib.Path | None) -> None:
+def _report(flags: argparse.Namespace) -> None:
   """Draws and prints; reads all runs before it writes anything."""
-  all_runs = [runs.load(folder) for folder in folders]
+  all_runs, written = [], []
+  for path in flags.runs:
+    all_runs += records.read(path) if path.is_file() else [runs.load(path)]
   joint = lines.join(all_runs)
-  written = [path for run in all_runs for path in report.draw(run)]
-  if len(all_runs) > 1 or out is not None:
-    path = (out or folders[0] / 'plots') / 'exact_match_joint.png'
-    written.append(plots.exact_match(joint, path))
-    path = path.with_name('look_ahead_joint.png')
+  first = flags.runs[0]
+  out = flags.out or (first.parent if first.is_file() else first / 'plots')
+  for run in all_runs:
+    if run.folder.is_dir():
+      written += report.draw(run)
+  if len(all_runs) > 1 or flags.out is not None:
+    written.append(plots.exact_match(joint, out / 'exact_match_joint.png'))
+    path = out / 'look_ahead_joint.png'
     written.append(ahead.draw(ahead.join(all_runs), path))
+  if flags.compute is not None:
+    named = {
+      ' · '.join(filter(None, [x.label, x.panel])): x.members for x in joint
+    }
+    groups = flags.compute or compute.GROUPS
+    written += compute.draw(named, out, groups)
   console = rich.console.Console()
   if console.is_terminal:
     for far in (False, True):

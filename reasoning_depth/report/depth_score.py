@@ -1,63 +1,123 @@
 """DepthScore: how far a model's exact match reaches (2508.16745, figure 5).
 
 DepthScore = 1 + EM(2) + EM(3) + EM(4), where EM(k) is the exact match at
-look-ahead k, averaged over seeds. It comes from one run that is scored at
-several look-aheads, or from one run for each. Beside it stands the horizon, the
-largest look-ahead up to which exact match is close to the ceiling.
+look-ahead k. It comes from one run that is scored at several look-aheads, or
+from one run for each. The most that can be had is the same sum of ceilings.
+Beside it stands the horizon, the largest look-ahead up to which exact match is
+close to the ceiling.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
-
-from reasoning_depth.report import runs
+from reasoning_depth.report import costs, runs
 
 LOOK_AHEADS = (1, 2, 3, 4)
+# A number of a score, None where it has none.
+Of = Callable[[runs.Score], float | None]
+
+
+def exact_match(score: runs.Score) -> float:
+  """Share of samples answered right."""
+  return score.exact_match
+
+
+def ceiling(score: runs.Score) -> float | None:
+  """Exact match of the best possible predictor on the same samples."""
+  return score.ceiling_exact_match
+
+
+def share(score: runs.Score) -> float | None:
+  """Exact match as a share of the ceiling."""
+  return score.share_of_ceiling
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+  """Runs of one seed: one for all look-aheads, or one for each.
+
+  Attributes:
+    scores: by look-ahead, those in `LOOK_AHEADS`.
+    horizon: None where not known.
+    cost: all runs together, and the most expensive answer; None where the cost
+      of a run is not known.
+    cut_off: (step, steps asked for) of each run that was scored before its end.
+  """
+
+  scores: dict[int, runs.Score]
+  horizon: int | None
+  cost: costs.Cost | None
+  cut_off: tuple[tuple[int, int], ...]
+
+  def depth_score(self, of: Of) -> float | None:
+    """1 + the sum of `of` the scores at 2 to 4; None where one is missing."""
+    found = [of(self.scores[k]) for k in LOOK_AHEADS[1:] if k in self.scores]
+    whole = len(found) == len(LOOK_AHEADS) - 1 and None not in found
+    return 1 + sum(found) if whole else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Depth:
-  """Exact match by look-ahead, of runs that differ in look-ahead and seed only.
+  """Runs that differ in look-ahead and seed only, by seed."""
 
-  Attributes:
-    exact_match: by look-ahead, mean over seeds; None where not scored.
-    seeds: number of seeds; the smallest, where it differs by look-ahead.
-    horizons: of each seed, as far as known.
-  """
+  seeds: dict[int, Seed]
 
-  exact_match: dict[int, float | None]
-  seeds: int
-  horizons: tuple[int, ...] = ()
+  def at(self, k: int, of: Of) -> list[float]:
+    """`of` the score at look-ahead k, of each seed that has it."""
+    return self.each(lambda s: of(s.scores[k]) if k in s.scores else None)
+
+  def depth_scores(self, of: Of) -> list[float]:
+    """The DepthScore of each seed that has one."""
+    return self.each(lambda seed: seed.depth_score(of))
+
+  def each(self, value: Callable[[Seed], Any]) -> list[Any]:
+    """A value of each seed, without those that are None."""
+    found = map(value, self.seeds.values())
+    return [value for value in found if value is not None]
 
   @property
-  def score(self) -> float | None:
-    """DepthScore, from 1 to 4; None where a look-ahead is missing."""
-    found = [self.exact_match[k] for k in LOOK_AHEADS[1:]]
-    return None if None in found else 1 + sum(found)
+  def learned(self) -> bool:
+    """Whether a score is above both baselines, by its 95 % interval."""
+    return any(
+      score.exact_match_interval[0]
+      > max(score.repeat_last_exact_match or 0, score.majority_exact_match or 0)
+      for seed in self.seeds.values()
+      for score in seed.scores.values()
+    )
 
 
 def depth(all_runs: Sequence[runs.Run]) -> Depth:
-  """Collects the exact match of runs at look-ahead 1 to 4.
+  """Collects the scores of runs at look-ahead 1 to 4.
 
   Raises:
-    UsageError: for a run without an evaluation by look-ahead.
+    UsageError: for a run without an evaluation by look-ahead, or two runs of
+      one seed at the same look-ahead.
   """
-  found = {k: [] for k in LOOK_AHEADS}
-  by_seed = {}
+  members: dict[int, list[runs.Run]] = {}
   for run in all_runs:
-    by_seed.setdefault(run.seed, []).append(run)
+    members.setdefault(run.seed, []).append(run)
+  return Depth({seed: _seed(members[seed]) for seed in sorted(members)})
+
+
+def _seed(members: Sequence[runs.Run]) -> Seed:
+  scores: dict[int, runs.Score] = {}
+  for run in members:
     evaluation = run.evaluation
     if evaluation is None or evaluation.group_name != 'look_ahead':
       runs.refuse(run.folder, 'has no evaluation by look-ahead')
     for score in evaluation.groups:
-      if score.group in found:
-        found[score.group].append(score.exact_match)
-  return Depth(
-    {k: float(np.mean(v)) if v else None for k, v in found.items()},
-    min((len(v) for v in found.values() if v), default=0),
-    tuple(h for runs_ in by_seed.values() if (h := horizon(runs_)) is not None),
+      if score.group in scores:
+        what = f'seed {run.seed} and look-ahead {score.group} stand twice'
+        runs.refuse(run.folder, what)
+      if score.group in LOOK_AHEADS:
+        scores[score.group] = score
+  return Seed(
+    scores=scores,
+    horizon=horizon(members),
+    cost=costs.together(members),
+    cut_off=tuple(run.cut_off for run in members if run.cut_off),
   )
 
 
@@ -84,36 +144,3 @@ def _evaluations(run: runs.Run) -> list[runs.Evaluation]:
   """The evaluation to report, and after it the one at `eval.look_ahead`."""
   found = run.evaluation, run.ahead.evaluation if run.ahead else None
   return [evaluation for evaluation in found if evaluation is not None]
-
-
-def markdown(table: dict[str, Depth], paper: dict[str, str]) -> str:
-  """A table of a row for each name, in ascending order of DepthScore.
-
-  Args:
-    table: by name of the row.
-    paper: by name of the row, what the paper reports.
-  """
-
-  def text(value):
-    return '–' if value is None else f'{value:.3f}'
-
-  names = sorted(table, key=lambda n: (table[n].score or 0, n))
-  lines = [
-    '| model | k = 1 | 2 | 3 | 4 | DepthScore | seeds | horizon | the paper |',
-    '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |',
-  ]
-  for name in names:
-    row = table[name]
-    scores = [text(row.exact_match[k]) for k in LOOK_AHEADS]
-    scores += [text(row.score), str(row.seeds), _span(row.horizons)]
-    scores.append(paper.get(name, 'not stated'))
-    lines.append(f'| {name} | {" | ".join(scores)} |')
-  return '\n'.join(lines)
-
-
-def _span(values: Sequence[int]) -> str:
-  """'16–64', '16' where all are the same, '–' without any."""
-  if not values:
-    return '–'
-  low, high = min(values), max(values)
-  return str(low) if low == high else f'{low}–{high}'

@@ -65,6 +65,7 @@ class Line:
     group_name: what the groups count.
     split: the split that was scored.
     points: at least one, in ascending order of the group.
+    members: the runs that it joins.
   """
 
   label: str
@@ -72,6 +73,7 @@ class Line:
   group_name: str
   split: str
   points: tuple[Point, ...]
+  members: tuple[runs.Run, ...]
 
 
 def join(all_runs: Sequence[runs.Run]) -> list[Line]:
@@ -103,7 +105,7 @@ def join(all_runs: Sequence[runs.Run]) -> list[Line]:
     parts.append(_seeds(points))
     label = ' · '.join(part for part in parts if part)
     name, split = first.evaluation.group_name, first.evaluation.split
-    result.append(Line(label, panels[key], name, split, points))
+    result.append(Line(label, panels[key], name, split, points, tuple(group)))
   return result
 
 

@@ -67,7 +67,7 @@ def curves(run: runs.Run) -> pathlib.Path | None:
     ax.set_xlabel('training step')
     ax.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=''))
     if ax.get_xscale() == 'log':
-      _log_ticks(ax.xaxis)
+      log_ticks(ax.xaxis)
       continue
     ax.xaxis.set_major_locator(
       matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
@@ -106,7 +106,7 @@ def _curve(ax: matplotlib.axes.Axes, run: runs.Run, name: str) -> None:
     values = np.concatenate([train, validation])
     if len(values) and values.min() > 0 and values.max() > 8 * values.min():
       ax.set_yscale('log')
-      _log_ticks(ax.yaxis)
+      log_ticks(ax.yaxis)
       ax.yaxis.set_major_formatter('{x:g}')
     return
   _unit_axis(ax)
@@ -117,7 +117,8 @@ def _curve(ax: matplotlib.axes.Axes, run: runs.Run, name: str) -> None:
       ax.axhline(ceiling, color=style.GREY, linestyle='--', label=label)
 
 
-def _log_ticks(axis: matplotlib.axis.Axis) -> None:
+def log_ticks(axis: matplotlib.axis.Axis) -> None:
+  """Puts ticks of a logarithmic axis at 1, 2, 5, 10, 20, …."""
   axis.set_major_locator(
     matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=12)
   )

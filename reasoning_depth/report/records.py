@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from reasoning_depth.report import runs
+from reasoning_depth.report import costs, runs
 
 
 def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
-  """Writes config, environment, final scores, phases and seconds of runs.
+  """Writes config, environment, final scores, costs and phases of runs.
 
   Args:
     folders: run folders with an evaluation.
@@ -18,36 +18,73 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   Raises:
     UsageError: naming a folder that is no run folder or has no evaluation.
   """
-  entries = []
-  for folder in folders:
-    run = runs.load(folder)
-    if run.evaluation is None:
-      runs.refuse(folder, 'has no evaluation to record')
-    environment = folder / 'environment.json'
-    entries.append(
-      {
-        'config': run.config,
-        'environment': runs.read_json(environment)
-        if environment.exists()
-        else None,
-        'evaluation': _as_written(run, run.evaluation),
-        # Evaluations on other groups; see `runs.Run.further`.
-        'further': [_as_written(run, e) for e in run.further],
-        # At the look-aheads of `eval.look_ahead`.
-        'look_ahead': _as_written(run, run.ahead.evaluation)
-        if run.ahead
-        else None,
-        # Steps at which each group of validation first passes a threshold.
-        'phases': run.phases(),
-        # Of training, by the clock.
-        'seconds': run.seconds,
-      }
-    )
+  entries = [_entry(folder) for folder in folders]
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(entries, indent=2) + '\n')
   return path
 
 
-def _as_written(run: runs.Run, evaluation: runs.Evaluation) -> dict[str, Any]:
-  name = f'evaluations/{evaluation.name}.json'
-  return runs.read_json(run.folder / name)
+def _entry(folder: pathlib.Path) -> dict[str, Any]:
+  run = runs.load(folder)
+  if run.evaluation is None:
+    runs.refuse(folder, 'has no evaluation to record')
+  step, asked = run.cut_off or (None, None)
+  return {
+    'config': run.config,
+    'environment': _as_written(folder / 'environment.json'),
+    'evaluation': _evaluation(run, run.evaluation.name),
+    # Evaluations on other groups; see `runs.Run.further`.
+    'further': [_evaluation(run, e.name) for e in run.further],
+    # At the look-aheads of `eval.look_ahead`.
+    'look_ahead': run.ahead and _evaluation(run, run.ahead.evaluation.name),
+    'cost': run.analyses.get(costs.NAME),
+    # Where a run was scored before its last step: that step.
+    'cut_off': run.cut_off and {'step': step, 'of': asked},
+    # Steps at which each group of validation first passes a threshold.
+    'phases': run.phases(),
+    # Of training, by the clock.
+    'seconds': run.seconds,
+  }
+
+
+def _evaluation(run: runs.Run, name: str) -> dict[str, Any] | None:
+  return _as_written(run.folder / 'evaluations' / f'{name}.json')
+
+
+def _as_written(path: pathlib.Path) -> dict[str, Any] | None:
+  """The content of a JSON file, None where there is none."""
+  return runs.read_json(path) if path.exists() else None
+
+
+def read(path: pathlib.Path) -> list[runs.Run]:
+  """The runs of a file that `write` wrote, now or before it had all fields.
+
+  A run's `folder` is the file; of its metrics there are seconds alone.
+
+  Raises:
+    UsageError: naming the file, where it holds something else.
+  """
+  try:
+    entries = json.loads(path.read_bytes())
+  except (OSError, ValueError) as error:
+    runs.refuse(path, f'not readable as JSON ({error})')
+  if not isinstance(entries, list):
+    runs.refuse(path, 'not a record of runs')
+  return [_run(path, entry) for entry in entries]
+
+
+def _run(path: pathlib.Path, entry: dict[str, Any]) -> runs.Run:
+  runs.require(entry, ('config', 'evaluation'), path)
+  evaluation = entry['evaluation']
+  runs.require(evaluation, ('split', 'step'), path)
+  found = {evaluation['split']: evaluation}
+  for i, further in enumerate(entry.get('further', ())):
+    found[f'{evaluation["split"]}-{i}'] = further
+  for name in (runs.AHEAD, costs.NAME):
+    if entry.get(name):
+      found[name] = entry[name]
+  metrics = []
+  if entry.get('seconds') is not None:
+    last = {'step': evaluation['step'], 'seconds': entry['seconds']}
+    metrics.append({'split': 'train', **last})
+  return runs.assemble(path, entry['config'], metrics, found)

@@ -19,7 +19,7 @@ from reasoning_depth import errors
 
 THRESHOLDS = (0.5, 0.9)  # of exact match; passing one ends a phase of training
 _GROUP_METRIC = 'exact_match_'  # followed by the group's name or number
-_AHEAD = 'look_ahead'  # how evaluations at `eval.look_ahead` are called
+AHEAD = 'look_ahead'  # how evaluations at `eval.look_ahead` are called
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +108,14 @@ class Run:
     found = [line['seconds'] for line in self.metrics if 'seconds' in line]
     return found[-1] if found else None
 
+  @property
+  def cut_off(self) -> tuple[int, int] | None:
+    """Step scored and steps asked for, of a run scored before its end."""
+    if self.evaluation is None:
+      return None
+    steps = self.evaluation.step, self.config['train']['num_steps']
+    return steps if steps[0] < steps[1] else None
+
   def plot_path(self, name: str) -> pathlib.Path:
     """Where the plot of a name is written."""
     return self.folder / 'plots' / f'{name}.png'
@@ -129,7 +137,7 @@ class Run:
       key=lambda e: (
         e.split == 'test',
         e.step,
-        not e.name.startswith(_AHEAD),
+        not e.name.startswith(AHEAD),
         e.name == e.split,
       ),
       default=None,
@@ -150,7 +158,7 @@ class Run:
       (
         e
         for e in self.evaluations.values()
-        if e.name.startswith(_AHEAD) and task(e) == task(self.evaluation)
+        if e.name.startswith(AHEAD) and task(e) == task(self.evaluation)
       ),
       key=lambda e: (e.step, len(e.groups), e.name),
       default=None,
@@ -173,7 +181,7 @@ class Run:
     return tuple(
       other
       for name, other in sorted(self.evaluations.items())
-      if not name.startswith(_AHEAD)
+      if not name.startswith(AHEAD)
       and (other.split, other.step) == (own.split, own.step)
       and any(o.startswith(may_differ[1]) for o in other.overrides)
       and all(o.startswith(may_differ) for o in other.overrides)
@@ -267,18 +275,42 @@ def load(folder: str | pathlib.Path) -> Run:
   path = folder / 'config.json'
   if not path.is_file():
     refuse(folder, 'not a run folder, it has no config.json')
-  config = read_json(path, ('seed', 'task', 'model'))
-  for group in ('task', 'model'):
-    require(config[group], ('name',), f'{path}: {group}')
+  config = read_json(path)
   path = folder / 'metrics.jsonl'
   metrics = _lines(path, ('step', 'split')) if path.is_file() else ()
+  paths = sorted((folder / 'evaluations').glob('*.json'))
+  found = {path.stem: read_json(path) for path in paths}
+  return assemble(folder, config, metrics, found)
+
+
+def assemble(
+  folder: pathlib.Path,
+  config: dict[str, Any],
+  metrics: Iterable[dict[str, Any]],
+  found: dict[str, dict[str, Any]],
+) -> Run:
+  """A run from what was read.
+
+  Args:
+    folder: the run folder.
+    config: the nested config.
+    metrics: the lines of `metrics.jsonl`.
+    found: content of the JSON files under `evaluations`, by name.
+
+  Raises:
+    UsageError: naming the file and the field that it lacks.
+  """
+  path = folder / 'config.json'
+  require(config, ('seed', 'task', 'model'), path)
+  for group in ('task', 'model'):
+    require(config[group], ('name',), f'{path}: {group}')
   run = Run(folder, config, tuple(metrics), {}, {})
-  for path in sorted((folder / 'evaluations').glob('*.json')):
-    found = read_json(path)
-    if 'analysis' in found:
-      run.analyses[path.stem] = found
+  for name, value in found.items():
+    if 'analysis' in value:
+      run.analyses[name] = value
     else:
-      run.evaluations[path.stem] = _evaluation(path, found)
+      path = folder / 'evaluations' / f'{name}.json'
+      run.evaluations[name] = _evaluation(path, value)
   return run
 
 

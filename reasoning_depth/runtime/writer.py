@@ -32,8 +32,7 @@ class Writer:
       return
     path = folder / 'metrics.jsonl'
     if path.exists():
-      lines = path.read_text(errors='replace').splitlines()
-      kept = [line for line in lines if _step(line) <= from_step]
+      kept = lines(path, from_step)
       write_text(path, ''.join(line + '\n' for line in kept))
       if kept:
         self._before = json.loads(kept[-1]).get('seconds', 0.0)
@@ -76,6 +75,12 @@ class Writer:
       with contextlib.suppress(OSError):
         self._file.close()
       self._events.close()
+
+
+def lines(path: pathlib.Path, last: float) -> list[str]:
+  """The lines of a `metrics.jsonl` up to a step, without damaged ones."""
+  text = path.read_text(errors='replace')
+  return [line for line in text.splitlines() if _step(line) <= last]
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

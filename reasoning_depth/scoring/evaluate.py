@@ -154,14 +154,23 @@ class Evaluator:
   def _generating(self) -> Callable:
     return self.compile(self._generate)
 
+  def answers(self, params: Any, batch: base.Batch) -> jax.Array:
+    """The tokens [B, L] that `run` scores; can be traced."""
+    if self._generates:
+      return self._generated(params, batch)
+    return self._eval_step(params, batch)[1]
+
   def _generate(self, params, batch):
     loss, _ = self._eval_step(params, batch)
+    return loss, self._generated(params, batch)
+
+  def _generated(self, params, batch):
     prompts = batch.inputs[:, : self.task.prompt_length]
     more = self._thinking * self.task.row_tokens
     tokens, _ = decoding.generate(
       self.model, params, prompts, self.task.length + 1 + more
     )
-    return loss, self.task.read_generated(tokens)
+    return self.task.read_generated(tokens)
 
 
 @dataclasses.dataclass(frozen=True)

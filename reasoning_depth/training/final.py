@@ -12,7 +12,7 @@ from reasoning_depth.longcontext import schedule
 from reasoning_depth.runtime import writer
 from reasoning_depth.scoring import evaluate as scoring
 from reasoning_depth.scoring import long_text, look_ahead
-from reasoning_depth.training import experiment, state
+from reasoning_depth.training import costs, experiment, state
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
 
   Samples that can be streamed are, at any length; `test.jsonl` then has their
   last segments. With `eval.look_ahead`, also writes
-  `evaluations/look_ahead.json`.
+  `evaluations/look_ahead.json`; without overrides, `evaluations/cost.json`.
 
   Args:
     exp: the experiment.
@@ -37,6 +37,8 @@ def evaluate(
   """
   config = exp.config.eval
   key = state.evaluation_key(exp.config.seed)
+  if not overrides:
+    costs.write(exp, current, folder)
   exp = _scheduled(exp, current)
   evaluator = experiment.evaluator(exp)
   result = _test(exp, evaluator, current, key)

@@ -2,11 +2,13 @@
 
 import json
 import math
+import pathlib
 
 import matplotlib.colors
 import matplotlib.image
 import numpy as np
 
+ROOT = pathlib.Path(__file__).parents[2]
 W, T = 8, 4  # cells of a state, observed states
 
 
@@ -90,6 +92,22 @@ def write_run(folder, scores, *, seed=0, model='armt', task=(), num_layers=4):
   rows = [row(i, k, i % 3 > 0) for i in range(12) for k in scores]
   text = '\n'.join(map(json.dumps, rows)) + '\n'
   (folder / 'evaluations/test.jsonl').write_text(text)
+  return folder
+
+
+def write_cost(folder, operations, *, bound='', start=None, **more):
+  """Writes the costs of a run: `operations` of training, a 1000th to answer."""
+  training = {'operations': operations, 'bound': '', 'minutes': 2.0}
+  cost = {
+    'analysis': 'cost',
+    'parameters': 121_000,
+    'training': training,
+    'start': start and {**training, 'operations': start},
+    'answer': {'operations': operations / 1000, 'bound': bound},
+    'depth_steps': 1.0,
+    **more,
+  }
+  (folder / 'evaluations/cost.json').write_text(json.dumps(cost))
   return folder
 
 

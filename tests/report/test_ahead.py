@@ -8,7 +8,14 @@ import run_folders
 
 from reasoning_depth import report
 from reasoning_depth.report import __main__ as program
-from reasoning_depth.report import ahead, depth_score, records, runs, style
+from reasoning_depth.report import (
+  ahead,
+  depth_score,
+  depth_table,
+  records,
+  runs,
+  style,
+)
 
 ASKED = {1: 0.9, 2: 0.88, 16: 0.5, 1024: 0.2}
 
@@ -108,7 +115,8 @@ def test_horizon_beside_depth_score(tmp_path):
     for seed, h in ((0, 16), (1, 1024))
   ]
   row = depth_score.depth(both)
-  assert row.horizons == (16, 1024)  # the further one wins over the test's
+  # The further one wins over the test's.
+  assert [seed.horizon for seed in row.seeds.values()] == [16, 1024]
   # From runs on one look-ahead each: up to the first that is not close.
   each = []
   for k, close in ((1, True), (2, True), (3, False), (4, True)):
@@ -117,11 +125,11 @@ def test_horizon_beside_depth_score(tmp_path):
       folder, {k: run_folders.score(0.5)}, horizon=k if close else 0
     )
     each.append(load(folder))
-  assert depth_score.depth(each).horizons == (2,)
+  assert depth_score.depth(each).seeds[0].horizon == 2
   older = load(run_folders.write_run(tmp_path / 'older', {1: 0.5}))
   assert depth_score.horizon([older]) is None
-  text = depth_score.markdown(
+  text = depth_table.markdown(
     {'a': row, 'b': depth_score.depth([older])}, {'a': 'place 1'}
   )
-  assert '| – | 2 | 16–1024 | place 1 |' in text
-  assert '| – | 1 | – | not stated |' in text
+  rows = [row.split(' | ') for row in text.splitlines()[2:4]]
+  assert [row[8] for row in rows] == ['16–1024', '–']

@@ -7,7 +7,7 @@ import pytest
 import run_folders
 
 from reasoning_depth.report import __main__ as program
-from reasoning_depth.report import style
+from reasoning_depth.report import costs, records, runs, style
 
 
 @pytest.mark.filterwarnings('error')
@@ -51,3 +51,62 @@ def test_records_keep_config_and_scores(tmp_path, capsys):
   (empty / 'evaluations' / source.name).unlink()
   assert program.main([str(empty), f'--record={path}']) == 2
   assert 'has no evaluation to record' in capsys.readouterr().err
+
+
+def test_records_can_be_read_and_reported_like_run_folders(tmp_path, capsys):
+  folder = run_folders.write_run(tmp_path / 'run', {1: 0.8, 2: 0.6})
+  run_folders.write_cost(folder, 3e12)
+  far = {16: run_folders.score(0.5)}
+  run_folders.write_evaluation(folder, far, name='look_ahead', horizon=8)
+  further = {3: run_folders.score(0.4)}
+  over = ['task.look_ahead=3']
+  run_folders.write_evaluation(folder, further, name='test-3', overrides=over)
+  with (folder / 'metrics.jsonl').open('a') as file:
+    line = {'step': 400, 'split': 'train', 'seconds': 120.0}
+    file.write(json.dumps(line) + '\n')
+  path = tmp_path / 'results/x.json'
+  assert program.main([str(folder), f'--record={path}']) == 0
+  before = capsys.readouterr().out
+  (entry,) = json.loads(path.read_text())
+  assert entry['cost']['parameters'] == 121_000 and entry['cut_off'] is None
+  assert entry['look_ahead']['groups'][0]['group'] == 16
+  run, (read,) = runs.load(folder), records.read(path)
+  assert read.scores == run.scores and len(run.scores) == 3
+  assert (read.config, read.seconds) == (run.config, 120.0)
+  assert read.ahead.scores == run.ahead.scores
+  assert costs.of(read) == costs.of(run)
+  assert program.main([str(path), '--compute']) == 0
+  told = capsys.readouterr()
+  assert told.out == before
+  assert {p.name for p in path.parent.glob('*.png')} == {
+    'compute_parameters.png', 'compute_training.png', 'compute_answer.png',
+  }  # fmt: skip
+
+
+def test_records_of_older_runs_can_be_read():
+  run, *_ = records.read(run_folders.ROOT / 'results/cpu/armt_cpu.json')
+  assert run.model == 'armt' and run.evaluation.split == 'test'
+  assert costs.of(run) is None
+
+
+def test_a_run_that_was_scored_before_its_end_says_so(tmp_path):
+  folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
+  scores = {1: run_folders.score(0.8)}
+  run_folders.write_evaluation(folder, scores, step=120)
+  assert runs.load(folder).cut_off == (120, 400)
+  path = records.write([folder], tmp_path / 'x.json')
+  (entry,) = json.loads(path.read_text())
+  assert entry['cut_off'] == {'step': 120, 'of': 400}
+
+
+def test_what_is_no_record_is_named(tmp_path, capsys):
+  for text, message in (
+    ('{}', 'not a record of runs'),
+    ('[{}]', "no field 'config'"),
+    ('[', 'not readable as JSON'),
+  ):
+    path = tmp_path / 'x.json'
+    path.write_text(text)
+    assert program.main([str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1

@@ -1,0 +1,67 @@
+"""How many layers a step of reasoning takes.
+
+Plain transformers of 2 to 12 layers, a model for each look-ahead; on the same
+axis what repeats layers. Then ACT with other starts: the paper's halting units
+begin with a bias of +1 and repeat a layer at most 4 times.
+"""
+
+import pathlib
+
+from launch.grids import base
+from reasoning_depth.report import compute, costs, runs
+
+
+def _row(words: str = '', config: str = 'transformer', **fields) -> base.Row:
+  """A row with a model for each look-ahead, from fields of `config.model`."""
+  flags = tuple(f'--config.model.{n}={value}' for n, value in fields.items())
+  return base.Row(config, words, models='each', flags=flags)
+
+
+def _act(bias: int, most: int) -> base.Row:
+  fields = {'halting.bias': bias, 'halting.max_steps': most}
+  return _row('act=layer', **fields)
+
+
+PLAIN = {f'layers_{n}': _row(num_layers=n) for n in (2, 4, 6, 8, 12)}
+ROWS = PLAIN | {
+  'fixed': _row('act=fixed'),
+  'looped': _row(config='looped'),
+  # The paper's, then the literature's bias, and more repetitions.
+  'act': _act(1, 4),
+  'act_bias-3': _act(-3, 4),
+  'act_most_16': _act(1, 16),
+  'act_bias-3_most_16': _act(-3, 16),
+}
+
+
+def applied_layers(run: runs.Run) -> float | None:
+  """Layers applied one after another: each as often as it was in training."""
+  cost, model = costs.of(run), run.config['model']
+  if cost is None or cost.depth_steps is None:
+    return None
+  once = model.get('recurrence', {})
+  return (
+    model['num_layers'] * cost.depth_steps
+    + once.get('prelude', 0)
+    + once.get('coda', 0)
+  )
+
+
+def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
+  """Draws shares of the ceiling against the layers that are applied."""
+  panels = {
+    k: compute.points(finished, k, applied_layers) for k in compute.GROUPS
+  }
+  path = compute.picture(
+    panels,
+    'layers applied one after another',
+    'how many layers a step of reasoning takes',
+    folder / 'layers.png',
+    joined=tuple(PLAIN),
+  )
+  return [path] if path else []
+
+
+GRID = base.Grid(
+  'layers, ACT, fixed computation and loops by look-ahead', ROWS, draw
+)

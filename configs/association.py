@@ -96,6 +96,8 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.memory.unroll = 1
   c.train.num_steps = 2_000
   c.train.batch_size = 32
+  c.train.steps_per_dispatch = 20
+  c.train.weight_decay = 0.01
   c.train.learning_rate = 2e-3
   c.train.warmup_steps = 50
   c.train.b2 = 0.98

@@ -98,6 +98,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.memory.use_denominator = False
   c.train.num_steps = 4_000
   c.train.batch_size = 32
+  c.train.steps_per_dispatch = 20
   c.train.learning_rate = 3e-3
   c.train.warmup_steps = 50
   c.train.b2 = 0.98

@@ -80,7 +80,9 @@ def full(c: ml_collections.ConfigDict) -> None:
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.model.num_layers = 2
   c.model.num_heads = 4
+  c.model.mlp_width = 128
   c.model.positions = 'rotary'
+  c.model.rotary_fraction = 1.0
   c.model.recurrence.update(
     inject='add',
     initial='zeros',
@@ -91,6 +93,7 @@ def cpu(c: ml_collections.ConfigDict) -> None:
   )
   c.train.num_steps = 6_000
   c.train.batch_size = 512
+  c.train.steps_per_dispatch = 20
   c.train.learning_rate = 2e-3
   c.train.schedule = 'constant'
   c.train.weight_decay = 0.3

@@ -94,9 +94,11 @@ class AssociativeLayer(nn.Module):
     normal = nn.initializers.lecun_normal()
     zeros = nn.initializers.zeros
     strengths = width if c.gating else c.num_heads
+    query = self.param('query', normal, (width, c.key_width))
+    key_init = (lambda *_: query) if c.equal_start else normal
     return memory_lib.Projections(
-      query=self.param('query', normal, (width, c.key_width)),
-      key=self.param('key', normal, (width, c.key_width)),
+      query=query,
+      key=self.param('key', key_init, (width, c.key_width)),
       value=self.param('value', zeros, (width, width)),
       strength=self.param('strength', normal, (width, strengths)),
       strength_bias=self.param('strength_bias', zeros, (strengths,)),
@@ -294,7 +296,9 @@ class Settings(layers.TransformerConfig):
   def build(self, task: Any) -> ARMT:
     """The model for a task."""
     return ARMT(
-      config=self.for_task(task, whole=False),
+      config=self.for_task(task, whole=False).with_memory(
+        0, self.memory.num_tokens
+      ),
       memory=self.memory,
       vocab_size=task.vocab_size,
       causal=task.causal,

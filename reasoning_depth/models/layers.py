@@ -190,6 +190,11 @@ class TransformerConfig(StackConfig):
         'the other',
       )  # fmt: skip
 
+  def with_memory(self: T, before: int, behind: int) -> T:
+    """A copy for segments with memory tokens in front and behind."""
+    places = dataclasses.replace(self.places, before=before, behind=behind)
+    return dataclasses.replace(self, places=places)
+
   def for_task(self: T, task: Any, whole: bool = True) -> T:
     """See `StackConfig`."""
     if self.positions == 'lattice' and not task.lattice:

@@ -44,6 +44,9 @@ class MemoryConfig(settings.Settings):
   use_denominator: bool = settings.field(
     True, 'reads are divided by the normaliser'
   )
+  equal_start: bool = settings.field(
+    False, 'keys start as a copy of the queries, so that what is equal matches'
+  )
   gating: bool = settings.field(
     False, 'a write strength per value channel, not per head'
   )

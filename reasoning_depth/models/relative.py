@@ -12,6 +12,7 @@ nothing is fixed, and the tables are trained like everything else.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,15 +39,36 @@ class Places:
     separated: whether the first token of each row is a separator. As a query it
       has the place of the cell before the first one, so that it can predict the
       first cell; as a key it has entries of its own.
+    before: memory tokens in front of the sequence. On a lattice they, and those
+      behind it, have the places of the last row's tokens, repeated where they
+      are more.
+    behind: memory tokens behind it.
   """
 
   row: int = 0
   separated: bool = True
+  before: int = 0
+  behind: int = 0
 
   @property
   def columns(self) -> int:
     """Cells in a row of the lattice."""
     return self.row - self.separated
+
+  def with_memory(self, x: Any, axis: int) -> Any:
+    """An axis of the sequence's tokens, with those of the memory tokens."""
+    if not self.row or not (self.before or self.behind):
+      return x
+    library = np if isinstance(x, np.ndarray) else jnp
+    last = library.split(x, [x.shape[axis] - self.row], axis)[1]
+
+    def memory(count):
+      whole = library.concatenate([last] * -(-count // self.row), axis)
+      return library.split(whole, [count], axis)[0]
+
+    parts = [memory(n) for n in (self.before, self.behind) if n]
+    parts.insert(1 if self.before else 0, x)
+    return library.concatenate(parts, axis)
 
   def shape(self, num_heads: int, reach: int) -> tuple[int, int, int]:
     """Shape of the table, [H, offsets in rows, offsets in columns]."""
@@ -116,19 +138,22 @@ def bias(
   Args:
     table: of `places.shape`.
     places: where the tokens are.
-    length: L.
+    length: L, with memory tokens.
     reach: see `Places.indices`.
     window: of a lattice; keys more than this many rows or columns away are
       masked; 0 for none. At most the reach.
   """
-  down, across = places.indices(length, reach)
-  scores = kernels.look_up(GAIN * table, down, across)[:, :length, :length]
+  own = length - bool(places.row) * (places.before + places.behind)
+  down, across = places.indices(own, reach)
+  scores = kernels.look_up(GAIN * table, down, across)[:, :own, :own]
+  scores = places.with_memory(places.with_memory(scores, 1), 2)
   if not window:
     return scores
   near = [abs(i - reach) <= window for i in (down, across)]
   if places.separated:
     near[1] |= across > 2 * reach
-  seen = np.kron(*near)[:length, :length]
+  seen = np.kron(*near)[:own, :own]
+  seen = places.with_memory(places.with_memory(seen, 0), 1)
   return jnp.where(seen, scores, kernels.MASKED)
 
 

@@ -128,12 +128,13 @@ class Settings(layers.TransformerConfig):
 
   def build(self, task: Any) -> RMT:
     """The model for a task."""
-    config = self.for_task(task, whole=False)
+    M = self.memory.num_tokens
+    config = self.for_task(task, whole=False).with_memory(M, M)
     return RMT(
       config=config,
       vocab_size=task.vocab_size,
       layer=functools.partial(layers.Block, config, task.causal),
-      num_tokens=self.memory.num_tokens,
+      num_tokens=M,
       adaptive=self.halting,
       **self.memory.for_task(task),
     )

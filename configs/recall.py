@@ -2,7 +2,16 @@
 
   python main.py --config=configs/recall.py
 
-Not measured.
+One encoder block, one core block; step k of the core answers for look-ahead k.
+The default is the paper's size on look-ahead 1 to 4 (2508.16745). Not measured
+at this size.
+
+`:cpu` (the paper's lattice, width 64; one k from 1 to 4 drawn for each sample,
+its answer alone supervised): trained in 2 min 17 s to 2 min 35 s on two CPU
+cores beside other work. On 4,000 orbits of rules not seen in training, at
+look-ahead 1, 2, 3, 4, 8, 16 and 64, exact match is 0.987 to 1.003 of the
+ceiling, and 0.999 to 1.000 where the orbit determines the answer; seeds 0, 1, 2
+(results/cpu/recall_cpu.json; seed 0 also at 1,024: 1.000 of those determined).
 """
 
 import ml_collections

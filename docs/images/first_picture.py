@@ -1,9 +1,9 @@
-"""Draws README's picture: an orbit with its answer, exact match by loops.
+"""Draws README's picture: an orbit with its answer, exact match by look-ahead.
 
   python docs/images/first_picture.py
 
 The orbit is drawn from the task itself, at the size of 2508.16745; the numbers
-are those of results/cpu/extrapolation_scaling_seed{0,1,2}.json.
+are those of results/cpu/recall_cpu.json.
 """
 
 import json
@@ -22,9 +22,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 PATH = ROOT / 'docs/images/first_picture.png'
 WIDTH, RADIUS, OBSERVED, LOOK_AHEAD = 20, 2, 10, 4
 SEED = 15
-TRAINED = 4  # hops at most in training
-HOPS, LOOPS = (2, 3, 4, 5, 6), 10
-FILES = ROOT.glob('results/cpu/extrapolation_scaling_seed*.json')
+TRAINED = 4  # the largest look-ahead in training
+FILE = ROOT / 'results/cpu/recall_cpu.json'
+LINES = (
+  ('determined_exact_match', 'where the orbit determines the answer',
+   style.COLORS[1]),
+  ('exact_match', 'all samples', style.COLORS[0]),
+  ('ceiling_exact_match', 'ceiling: the best of any predictor', style.GREY),
+)  # fmt: skip
 # 0 and 1 of what is observed, what is neither shown nor asked, the answer.
 CELLS = matplotlib.colors.ListedColormap(
   ['#f1f1f1', '#8d8d8d', '#ffffff', '#ffffff', '#d9e8f3', '#0b3c5d']
@@ -61,29 +66,26 @@ def orbit(axes) -> None:
 
 
 def accuracy(axes) -> None:
-  """Exact match by the number of loops: each seed, and the mean of them."""
-  runs = [json.loads(path.read_text()) for path in sorted(FILES)]
-  loops = np.array(runs[0]['depths'][:LOOPS])
-  for hops, color in zip(HOPS, style.COLORS, strict=False):
-    seeds = np.array(
-      [
-        group['exact_match'][:LOOPS]
-        for run in runs
-        for group in run['groups']
-        if group['group'] == hops
-      ]
-    )
-    name = 'trained' if hops <= TRAINED else 'not trained on'
-    line = '-' if hops <= TRAINED else '--'
+  """Exact match by look-ahead: each seed, and the mean of them."""
+  seeds = [run['look_ahead']['groups'] for run in json.loads(FILE.read_text())]
+  for name, label, color in LINES:
+    values = [{group['group']: group[name] for group in run} for run in seeds]
+    ks = sorted(set.intersection(*(set(run) for run in values)))
+    every = np.array([[run[k] for k in ks] for run in values])
+    dashed = '--' if name.startswith('ceiling') else '-'
     axes.plot(
-      loops, seeds.mean(0), color=color, marker='o', linestyle=line,
-      label=f'{hops} hops, {name}',
-    )  # fmt: skip
-    axes.fill_between(loops, seeds.min(0), seeds.max(0), color=color, alpha=0.2)
-  axes.set_xticks(loops)
-  axes.set_xlabel('loops at inference')
+      ks, every.mean(0), color=color, marker='o', linestyle=dashed, label=label
+    )
+    axes.fill_between(ks, every.min(0), every.max(0), color=color, alpha=0.2)
+  axes.axvspan(1, TRAINED, color=style.GREY, alpha=0.12, linewidth=0)
+  axes.text(2, 0.03, 'trained', ha='center', color=style.GREY)
+  axes.set_xscale('log', base=2)
+  axes.set_xticks(ks, map(str, ks))
+  axes.minorticks_off()
+  axes.set_ylim(0, 1.04)
+  axes.set_xlabel('look-ahead k')
   axes.set_ylabel('exact match')
-  axes.set_title('Two looped layers: a loop makes a hop (three seeds)')
+  axes.set_title(f'The recall model far beyond training ({len(seeds)} seeds)')
 
 
 def main() -> None:
@@ -93,7 +95,7 @@ def main() -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     orbit(left)
     accuracy(right)
-    right.legend(loc='center right', fontsize=8)
+    right.legend(loc='center', fontsize=8)
     figure.savefig(PATH, dpi=110)
   print(PATH)
 

@@ -111,7 +111,7 @@ def advance(
   """
   new = model.apply({'params': params}, state, n, method='again')
   logits, step = _read(model, params, new, loss)
-  signals, before = exits.measure(step, before, _latent(state), asked, n)
+  signals, before = exits.measure(step, before, model.latents(state), asked, n)
   return new, before, logits, signals
 
 
@@ -119,12 +119,7 @@ def _read(model, params, state, loss):
   """Logits [B, L, V] of a state, and what exit rules see of it."""
   logits, halt = model.apply({'params': params}, state, method='read')
   log_p = jax.nn.log_softmax(losses.for_softmax(logits, loss))
-  return logits, exits.Step(log_p, _latent(state), halt)
-
-
-def _latent(state: base.StepState) -> jax.Array:
-  """All that a step changes, side by side: [B, L, D]."""
-  return jnp.concatenate(jax.tree.leaves(state.latent), axis=-1)
+  return logits, exits.Step(log_p, model.latents(state), halt)
 
 
 class EarlyExit:
@@ -217,11 +212,14 @@ class EarlyExit:
       self._model, params, carry.state, carry.before, carry.asked, n, self._loss
     )
     stop = exits.stops(rule, signals) | (n + 1 == self._most)
-    frozen = carry.done[:, None, None]
+
+    def kept(old, x):
+      frozen = carry.done.reshape(-1, *[1] * (x.ndim - 1))
+      return jnp.where(frozen, old, x)
+
+    latent = jax.tree.map(kept, carry.state.latent, new.latent)
     return _Carry(
-      state=jax.tree.map(
-        lambda o, x: jnp.where(frozen, o, x), carry.state, new
-      ),
+      state=new.replace(latent=latent),
       before=before,
       asked=carry.asked,
       steps=jnp.where(carry.done, carry.steps, n + 1),

@@ -55,11 +55,12 @@ class StepState:
   """State of a stepwise model between depth steps.
 
   Attributes:
-    inputs: [B, L, D], the same for all steps.
-    latent: arrays [B, L, D], updated by each step.
+    inputs: arrays [B, ...], the same for all steps.
+    latent: arrays [B, L, D], updated by each step; of other shapes if the model
+      has its own `latents`.
   """
 
-  inputs: jax.Array
+  inputs: Any
   latent: Any
 
 
@@ -133,6 +134,10 @@ class Model(nn.Module):
   def decoder(self) -> decoding.Decoder:
     """Runs it token by token; by default without a cache."""
     return decoding.ReadAgain(self)
+
+  def latents(self, state: StepState) -> jax.Array:
+    """All that a step of a stepwise model changes, by position, [B, L, D]."""
+    return jax.numpy.concatenate(jax.tree.leaves(state.latent), axis=-1)
 
   def own_tokens(self, positions: int) -> slice:
     """Positions of a hook that are tokens, not memory tokens of a segment."""

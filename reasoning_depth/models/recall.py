@@ -154,11 +154,13 @@ class Blocks(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
-    """[B, N, D] and stacked inputs to the same and stacked outputs."""
+    """[B, N, D], inputs [B, blocks, ...] to the same and such outputs."""
     return nn.scan(
       self.module,
       variable_axes={'params': 0, **hooks.AXES},
       split_rngs={'params': True},
+      in_axes=1,
+      out_axes=1,
       length=self.config.num_layers,
       unroll=max(self.config.unroll, 1),
     )(self.config, *self.arguments, name='layers')(x, inputs)
@@ -282,6 +284,13 @@ class Recall(base.Model):
   def read(self, state: base.StepState) -> tuple[jax.Array, None]:
     """Logits [B, L, V] after the steps made; there is no halting head."""
     return self._in_place(state.latent.logits, state.inputs[0]), None
+
+  def latents(self, state: base.StepState) -> jax.Array:
+    """See `base.Model`; what the next step starts from, in the last row."""
+    cells = state.latent.cells
+    rows = state.inputs[0].shape[1] // cells.shape[1] + self.answer_rows
+    before = rows * self.config.row - cells.shape[1]
+    return jnp.pad(cells, ((0, 0), (before, 0), (0, 0)))
 
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
     """See `base.Model`; zeros before the cells of the last row."""

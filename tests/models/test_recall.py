@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reasoning_depth import models, tasks
+from reasoning_depth.analysis import depth, early_exit, exits
 from reasoning_depth.models import recall
 
 FIELDS = {
@@ -78,6 +79,25 @@ def test_loss_of_one_step_teaches_the_steps_before():
   assert all(
     float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(grads['core'])
   )
+
+
+def test_stops_early_like_other_stepwise_models():
+  model, params, batch = started(task(), carry='latent')
+  asked = batch.weights > 0
+  run = jax.jit(depth.trajectory(model, 3, 'softmax'))
+  _, signals = run(params['params'], batch)
+  changes = signals.difference[:, :-1].min(-1)
+  rule = exits.Rule('latent', float(np.median(changes)), 1.9)
+  by_step = jax.tree.map(np.transpose, signals)
+  steps = np.asarray(exits.steps(exits.stops(rule, by_step)))
+  assert len(np.unique(steps)) > 1
+  answer = early_exit.EarlyExit(model, 3, 'softmax')
+  for buckets in ((4,), (4, 2, 1)):
+    ours = answer(params['params'], batch.inputs, asked, rule, buckets)
+    np.testing.assert_array_equal(ours.steps, steps)
+    for i, n in enumerate(steps):
+      logits = model.apply(params, batch.inputs[i : i + 1], depth=int(n)).logits
+      np.testing.assert_array_equal(ours.tokens[i], logits[0].argmax(-1))
 
 
 def test_copies_start_equal_and_others_do_not():

@@ -56,6 +56,19 @@ def test_a_separator_predicts_the_first_cell_from_the_place_before_it():
   np.testing.assert_array_equal(across[0, 1:], last)
 
 
+@pytest.mark.parametrize(('before', 'behind'), [(0, 6), (2, 9)])
+@pytest.mark.parametrize('window', [0, 1])
+def test_memory_tokens_have_the_places_of_the_last_row(before, behind, window):
+  entries, L = table(LATTICE), 12
+  free = relative.bias(entries, LATTICE, L, REACH, window)
+  places = dataclasses.replace(LATTICE, before=before, behind=behind)
+  ours = relative.bias(entries, places, before + L + behind, REACH, window)
+  last = np.arange(L)[-LATTICE.row :]
+  at = [last[i % len(last)] for i in range(before)]
+  at = [*at, *range(L), *(last[i % len(last)] for i in range(behind))]
+  np.testing.assert_array_equal(ours, free[:, at][:, :, at])
+
+
 @pytest.mark.parametrize('places', [LATTICE, CELLS])
 def test_window_masks_what_is_farther_and_nothing_else(places):
   length, window = 12, 1

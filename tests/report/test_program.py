@@ -84,7 +84,7 @@ def test_records_can_be_read_and_reported_like_run_folders(tmp_path, capsys):
 
 
 def test_records_of_older_runs_can_be_read():
-  run, *_ = records.read(run_folders.ROOT / 'results/cpu/armt_cpu.json')
+  run, *_ = records.read(run_folders.ROOT / 'results/cpu/armt_radius1.json')
   assert run.model == 'armt' and run.evaluation.split == 'test'
   assert costs.of(run) is None
 

@@ -5,10 +5,10 @@
   python -m launch.sweep --words cpu --table             # what there is
 
 Each cell of the grid is one run of main.py, in its own process and run folder,
-and one JSON file under --results. Cells that have their file are skipped, so
-the same command again goes on. A cell that fails is named, and the others still
-run. Table and pictures are made from the JSON files alone. Flags for main.py
-come after `--`.
+then the evaluations of its row, and one JSON file under --results. Cells that
+have their file are skipped, so the same command again goes on. A cell that
+fails is named, and the others still run. Table and pictures are made from the
+JSON files alone. Flags for main.py come after `--`.
 """
 
 import argparse
@@ -23,13 +23,7 @@ from typing import Any
 from launch import grids
 from launch.grids import base
 from reasoning_depth import errors
-from reasoning_depth.report import (
-  compute,
-  depth_score,
-  depth_table,
-  records,
-  runs,
-)
+from reasoning_depth.report import depth_score, records, runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 STOPPED = errors.Stopped.exit_code
@@ -49,12 +43,19 @@ class Cell:
     command: what trains it.
     folder: its run folder.
     result: the JSON file that holds its numbers.
+    evaluations: flags of each evaluation after training.
   """
 
   name: str
   command: tuple[str, ...]
   folder: pathlib.Path
   result: pathlib.Path
+  evaluations: tuple[tuple[str, ...], ...] = ()
+
+  def evaluate(self, flags: Sequence[str] = ()) -> tuple[str, ...]:
+    """What scores it as it is saved."""
+    mode, workdir = '--mode=evaluate', f'--workdir={self.folder}'
+    return *self.command[:2], mode, workdir, *flags
 
 
 def cells(flags: argparse.Namespace) -> list[Cell]:
@@ -74,7 +75,9 @@ def cells(flags: argparse.Namespace) -> list[Cell]:
         if start:
           folder = flags.runs / f'{name}-start-seed{seed}'
           extra += (f'--config.train.init_from={folder}',)
-        found.append(_cell(flags, own, row.config, words, seed, extra))
+        cell = _cell(flags, own, row.config, words, seed, extra)
+        evaluations = tuple(row.evaluations.values())
+        found.append(dataclasses.replace(cell, evaluations=evaluations))
   return found
 
 
@@ -108,13 +111,11 @@ def _steps(steps: int, staged: bool) -> tuple[str, ...]:
     steps: updates.
     staged: whether there is a curriculum over the look-ahead.
   """
-  fields = {'num_steps': steps}
-  flags = ()
+  fields = {'train.num_steps': steps}
   if staged:
     each = steps // len(depth_score.LOOK_AHEADS)
-    fields['curriculum.most_steps'] = each
-    flags = (f'--config.eval.every={each}',)
-  return *(f'--config.train.{n}={value}' for n, value in fields.items()), *flags
+    fields |= {'train.curriculum.most_steps': each, 'eval.every': each}
+  return base.flags(fields)
 
 
 def sweep(flags: argparse.Namespace, run: Runner) -> list[str]:
@@ -129,7 +130,10 @@ def sweep(flags: argparse.Namespace, run: Runner) -> list[str]:
     if cell.result.exists():
       continue
     print(f'[{i}/{len(grid)}] {cell.name}', file=sys.stderr, flush=True)
-    if _train(cell, flags.minutes, run) == 0:
+    code = _train(cell, flags.minutes, run)
+    for extra in cell.evaluations:
+      code = code or run(cell.evaluate(extra), None)[0]
+    if code == 0:
       records.write([cell.folder], cell.result)
     else:
       failed.append(cell.name)
@@ -147,8 +151,7 @@ def _train(cell: Cell, minutes: float | None, run: Runner) -> int:
   if left > 0:
     code, late = run(cell.command, left)
   if late and code == STOPPED:
-    workdir = f'--workdir={cell.folder}'
-    code, _ = run((*cell.command[:2], '--mode=evaluate', workdir), None)
+    code, _ = run(cell.evaluate(), None)
   return code
 
 
@@ -188,19 +191,12 @@ def finished(flags: argparse.Namespace) -> dict[str, list[runs.Run]]:
 
 def table(flags: argparse.Namespace) -> str:
   """The table of finished cells, as Markdown."""
-  rows = flags.grid.rows
-  return depth_table.markdown(
-    {name: depth_score.depth(found) for name, found in finished(flags).items()},
-    {name: row.paper for name, row in rows.items() if row.paper},
-  )
+  return flags.grid.table(flags.grid.rows, finished(flags))
 
 
 def draw(flags: argparse.Namespace) -> list[pathlib.Path]:
   """Draws the pictures of finished cells, beside their JSON files."""
-  found = finished(flags)
-  return flags.grid.draw(found, flags.results) + compute.draw(
-    found, flags.results
-  )
+  return flags.grid.draw(finished(flags), flags.results)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -8,7 +8,7 @@ the paper's multi-horizon setting, or with --apart one for each.
 import pathlib
 
 from launch.grids import base
-from reasoning_depth.report import depth_bars, depth_score
+from reasoning_depth.report import compute, depth_bars, depth_score
 
 
 def _row(place: int, config: str, words: str = '', **fields) -> base.Row:
@@ -58,7 +58,7 @@ LATER = {name: base.Row(name) for name in ('rmt', 'looped', 'trm', 'recall')}
 
 
 def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
-  """Draws the DepthScores in the paper's order, the other models below."""
+  """Draws DepthScores in the paper's order, then costs."""
   sections = {
     title: {
       name: depth_score.depth(finished[name])
@@ -72,7 +72,7 @@ def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
   }
   path = folder / 'depth_score.png'
   drawn = depth_bars.draw(sections, 'DepthScore', path)
-  return [drawn] if drawn else []
+  return ([drawn] if drawn else []) + compute.draw(finished, folder)
 
 
 GRID = base.Grid(

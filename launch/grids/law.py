@@ -13,7 +13,7 @@ from reasoning_depth.report import compute, costs, runs
 
 def _row(words: str = '', config: str = 'transformer', **fields) -> base.Row:
   """A row with a model for each look-ahead, from fields of `config.model`."""
-  flags = tuple(f'--config.model.{n}={value}' for n, value in fields.items())
+  flags = base.flags({f'model.{n}': value for n, value in fields.items()})
   return base.Row(config, words, models='each', flags=flags)
 
 
@@ -48,7 +48,7 @@ def applied_layers(run: runs.Run) -> float | None:
 
 
 def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
-  """Draws shares of the ceiling against the layers that are applied."""
+  """Draws shares of the ceiling against applied layers, then costs."""
   panels = {
     k: compute.points(finished, k, applied_layers) for k in compute.GROUPS
   }
@@ -59,7 +59,7 @@ def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
     folder / 'layers.png',
     joined=tuple(PLAIN),
   )
-  return [path] if path else []
+  return ([path] if path else []) + compute.draw(finished, folder)
 
 
 GRID = base.Grid(

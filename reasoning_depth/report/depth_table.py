@@ -45,9 +45,7 @@ def markdown(
 def _cells(row: depth_score.Depth) -> dict[str, str]:
   """Texts of a row by the name of the column."""
   exact = {
-    f'{"k = " if k == 1 else ""}{k}': _number(
-      row.at(k, depth_score.exact_match)
-    )
+    f'{"k = " if k == 1 else ""}{k}': number(row.at(k, depth_score.exact_match))
     for k in depth_score.LOOK_AHEADS
   }
   shares = [row.at(k, depth_score.share) for k in depth_score.LOOK_AHEADS]
@@ -57,9 +55,9 @@ def _cells(row: depth_score.Depth) -> dict[str, str]:
     'of the ceiling': ' / '.join(
       f'{_mean(x):.2f}' if x else _MISSING for x in shares
     ),
-    'DepthScore': _number(row.depth_scores(depth_score.exact_match)),
-    'at most': _number(row.depth_scores(depth_score.ceiling), with_range=False),
-    'horizon': _horizon(row.each(lambda seed: seed.horizon)),
+    'DepthScore': number(row.depth_scores(depth_score.exact_match)),
+    'at most': number(row.depth_scores(depth_score.ceiling), with_range=False),
+    'horizon': horizon(row.each(lambda seed: seed.horizon)),
     'parameters': costs.short(paid[0].parameters) if paid else _MISSING,
     'training': _operations([cost.training for cost in paid]),
     'answer': _operations([cost.answer for cost in paid]),
@@ -80,17 +78,20 @@ def _notes(table: Mapping[str, depth_score.Depth]) -> list[str]:
   for name, row in table.items():
     for seed, found in row.seeds.items():
       for step, asked in found.cut_off:
-        lines.append(
-          f'{name}, seed {seed}: cut off at step {step:,} of {asked:,}.'
-        )
+        lines.append(cut_off(name, seed, step, asked))
   return lines
+
+
+def cut_off(name: str, seed: int, step: int, asked: int) -> str:
+  """Says that a run of a row was scored at a step before the last one."""
+  return f'{name}, seed {seed}: cut off at step {step:,} of {asked:,}.'
 
 
 def _mean(values: Sequence[float]) -> float:
   return sum(values) / len(values)
 
 
-def _number(values: Sequence[float], with_range: bool = True) -> str:
+def number(values: Sequence[float], with_range: bool = True) -> str:
   """The mean, and the range of several."""
   if not values:
     return _MISSING
@@ -100,7 +101,7 @@ def _number(values: Sequence[float], with_range: bool = True) -> str:
   return text
 
 
-def _horizon(values: Sequence[int]) -> str:
+def horizon(values: Sequence[int]) -> str:
   """The number, or the range of several."""
   ends = sorted({min(values), max(values)}) if values else [_MISSING]
   return '–'.join(map(str, ends))

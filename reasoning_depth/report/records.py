@@ -33,8 +33,10 @@ def _entry(folder: pathlib.Path) -> dict[str, Any]:
     'config': run.config,
     'environment': _as_written(folder / 'environment.json'),
     'evaluation': _evaluation(run, run.evaluation.name),
-    # Evaluations on other groups; see `runs.Run.further`.
-    'further': [_evaluation(run, e.name) for e in run.further],
+    # All others of the same step, with their names.
+    'further': [
+      {'name': name, **_evaluation(run, name)} for name in _others(run)
+    ],
     # At the look-aheads of `eval.look_ahead`.
     'look_ahead': run.ahead and _evaluation(run, run.ahead.evaluation.name),
     'cost': run.analyses.get(costs.NAME),
@@ -45,6 +47,19 @@ def _entry(folder: pathlib.Path) -> dict[str, Any]:
     # Of training, by the clock.
     'seconds': run.seconds,
   }
+
+
+def _others(run: runs.Run) -> list[str]:
+  """Evaluations beside the one to report and the one of `Run.ahead`."""
+  own = [
+    e.name for e in (run.evaluation, run.ahead and run.ahead.evaluation) if e
+  ]
+  return [
+    name
+    for name, e in sorted(run.evaluations.items())
+    if name not in own
+    and (e.split, e.step) == (run.evaluation.split, run.evaluation.step)
+  ]
 
 
 def _evaluation(run: runs.Run, name: str) -> dict[str, Any] | None:
@@ -79,7 +94,9 @@ def _run(path: pathlib.Path, entry: dict[str, Any]) -> runs.Run:
   runs.require(evaluation, ('split', 'step'), path)
   found = {evaluation['split']: evaluation}
   for i, further in enumerate(entry.get('further', ())):
-    found[f'{evaluation["split"]}-{i}'] = further
+    # Before they had their names, all were on other groups.
+    name = f'{evaluation["split"]}-{i}'
+    found[further.get('name', name)] = further
   for name in (runs.AHEAD, costs.NAME):
     if entry.get(name):
       found[name] = entry[name]

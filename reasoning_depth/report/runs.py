@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -39,6 +39,8 @@ class Score:
   ceiling_exact_match: float | None = None
   ceiling_bit_accuracy: float | None = None
   ceiling_is_exact: float | None = None  # share of samples
+  # Of the true orbits, where cells are shown flipped.
+  clean_ceiling_exact_match: float | None = None
   share_of_ceiling: float | None = None
   repeat_last_exact_match: float | None = None
   majority_exact_match: float | None = None
@@ -154,12 +156,16 @@ class Run:
     def task(evaluation):
       return [o for o in evaluation.overrides if not o.startswith('eval.')]
 
+    return self._ahead(lambda e: task(e) == task(self.evaluation))
+
+  def ahead_with(self, overrides: Iterable[str]) -> Run | None:
+    """As `ahead`, of the evaluation with these overrides and no others."""
+    return self._ahead(lambda e: sorted(e.overrides) == sorted(overrides))
+
+  def _ahead(self, chosen: Callable[[Evaluation], bool]) -> Run | None:
+    found = self.evaluations.values()
     best = max(
-      (
-        e
-        for e in self.evaluations.values()
-        if e.name.startswith(AHEAD) and task(e) == task(self.evaluation)
-      ),
+      (e for e in found if e.name.startswith(AHEAD) and chosen(e)),
       key=lambda e: (e.step, len(e.groups), e.name),
       default=None,
     )

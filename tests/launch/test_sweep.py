@@ -201,9 +201,7 @@ def test_every_row_is_a_config_that_builds(grid, row, apart, tmp_path):
     assert cell.command[0] == sys.executable
     path = cell.command[2].removeprefix('--config=')
     config = configuration.load(path)
-    for text in cell.command[5:]:
-      name, _, value = text.removeprefix('--config.').partition('=')
-      configuration.override(config, name, value)
+    configuration.apply(config, cell.command[5:])
     config.mesh.data = 1
     task = experiment.build(config).task
     curriculum.check(config)
@@ -212,6 +210,10 @@ def test_every_row_is_a_config_that_builds(grid, row, apart, tmp_path):
     assert config.train.num_steps == 80
     if config.train.curriculum.field:
       assert config.train.curriculum.most_steps == config.eval.every == 20
+    for extra in cell.evaluations:
+      other = config.copy_and_resolve_references()
+      configuration.apply(other, extra)
+      assert experiment.build(other).config.eval.look_ahead
 
 
 def test_runs_that_others_start_from_come_first_and_are_paid_once(tmp_path):

@@ -86,7 +86,9 @@ def test_scores_further_than_trained_stand_beside_the_runs_own(tmp_path):
   ]  # fmt: skip
   path = records.write([folder], tmp_path / 'record.json')
   (entry,) = json.loads(path.read_text())
-  assert [e['groups'][0]['group'] for e in entry['further']] == [4, 2]
+  assert [e['groups'][0]['group'] for e in entry['further']] == [1, 4, 2, 5]
+  (read,) = records.read(path)  # and only those two are further ahead
+  assert read.scores == run.scores
   # Trained on two look-aheads and on one: not a single line.
   other = run_folders.write_run(tmp_path / 'other', {2: 0.9})
   assert len(lines.join([run, runs.load(other)])) == 2

@@ -137,6 +137,33 @@ def test_every_look_ahead_is_the_model_run_to_that_depth():
   assert len(np.unique(tokens, axis=0)) == 3
 
 
+def test_a_model_of_several_rows_is_asked_for_single_states():
+  """As the rows `every` of launch/grids/carry.py are scored."""
+  rows = {'train': {'depth_loss': 'last'}}
+  rows, one = (
+    tiny.experiment('recall', f'smoke,task={variant},k=1-3', **groups)
+    for variant, groups in (('o_o', rows), ('by_depth', {}))
+  )
+  params = jax.jit(
+    lambda: state.init(
+      rows.model, rows.optimizer, rows.config, rows.task.length
+    )
+  )().params
+  params = jax.tree.map(
+    lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), params
+  )
+  result = look_ahead.score(
+    experiment.evaluator(one), params, KEY, (1, 2, 3, 7), 10
+  )
+  found = result.tokens.reshape(4, 10, 5)
+  drawn, states, observed = rows.task.draw_further(KEY, 3, 10)
+  asked = rows.task.question(drawn, observed, states[:, 0], told=1).inputs
+  logits = rows.model.apply({'params': params}, asked).logits
+  answers = np.asarray(logits[:, -3 * 6 :].argmax(-1)).reshape(10, 3, 6)
+  np.testing.assert_array_equal(found[:3], answers[..., 1:].swapaxes(0, 1))
+  assert (found[3] != found[2]).any()  # goes on past its rows
+
+
 # --- Fed back ---------------------------------------------------------------
 
 

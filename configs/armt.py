@@ -6,11 +6,8 @@ The default is the paper's size on look-ahead 1 to 4 in one model (its
 multi-horizon setting); `:k=2` is its O-S at one look-ahead, `:act=layer` adds
 adaptive computation. Not measured at this size.
 
-`:cpu` (radius 1, 12 cells, 6 states): exact match 0.959, 0.923 and 0.930 on
-rules not seen in training (at most 0.001 below their share of the ceiling), in
-seven to eight minutes on two CPU cores; seeds 0, 1, 2. Seed 0 with another
-number of steps per dispatch, which changes rounding only, reached 0.872
-(results/cpu/armt_cpu.json).
+`:cpu` (the paper's lattice, width 64, look-ahead 1; memory tokens at the places
+of the last row, memory keys that start as the queries): not measured.
 """
 
 import ml_collections

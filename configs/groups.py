@@ -4,6 +4,11 @@
 
 How many layers does a transformer need? Width 512, 8 heads, words of 5 to 40
 elements; vary `model.num_layers` and `task.word_length`. Not measured.
+
+`:cpu` is a looped block that sees a token and the one 2^n before it at loop n.
+Trained on words of two to four elements in 2 min 35 s on two CPU cores beside
+other work; at 128, 512 and 4,096 elements 1.000 of the words are right at every
+prefix; seed 0 (results/cpu/groups_cpu.json).
 """
 
 import ml_collections

@@ -27,6 +27,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c.model.positions = 'relative'
   c.model.relative_start = 'cone'
   c.model.norm = 'rms'
+  c.model.parallel_residual = False
   c.train.depth_loss = 'look_ahead'
   return common.build(arg, c, cpu)
 

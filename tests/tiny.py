@@ -18,6 +18,7 @@ from reasoning_depth.models import (
   base,
   layers,
   looped,
+  looping,
   lstm,
   mamba,
   memory,
@@ -71,7 +72,7 @@ def model(
     vocab_size: V.
     causal: whether attention is; trm's never is.
     **fields: attributes of the model; for looped and trm fields of
-      `looped.Recurrence` and `trm.TinyRecursion`.
+      `looping.Recurrence` and `trm.TinyRecursion`.
   """
   if config is None:
     config = dataclasses.replace(CONFIG, **TRM if name == 'trm' else {})
@@ -97,7 +98,7 @@ def model(
       return armt.ARMT(config=config, vocab_size=vocab_size, **fields)
     case 'looped':
       return looped.Looped(
-        config, vocab_size, block, looped.Recurrence(**fields)
+        config, vocab_size, block, looping.Recurrence(**fields)
       )
     case 'recall':
       config = dataclasses.replace(config, positions='relative')

@@ -14,7 +14,8 @@ neither, the compiled program is the same as without hooks.
     reasoning    the latent z after a cycle (TRM)
     answer       the latent y after a cycle (TRM)
 
-There are none inside modules that halting repeats, in prelude and coda of a
+The hooks of recall are those of its core, in the last loop of a step. There are
+none inside modules that halting repeats, in prelude and coda of a
 looped model, and in the network of TRM.
 """
 

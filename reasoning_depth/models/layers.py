@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import attention, hooks, kernels, relative
+from reasoning_depth.models import attention, dense, hooks, kernels, relative
 
 POSITIONS = ('rotary', 'lattice', 'relative', 'learned', 'none')
 PLAIN_POSITIONS = ('learned', 'none')
@@ -22,7 +22,6 @@ MIXERS = ('attention', 'mlp')
 REMAT = ('none', 'full', 'dots')
 DTYPES = ('float32', 'bfloat16', 'float64')  # float64 for tests
 EMBED_STD = 0.02  # initial, of token embeddings, positions, memory tokens
-NORM_EPSILON = 1e-5
 T = TypeVar('T', bound='StackConfig')
 
 
@@ -46,7 +45,7 @@ class StackConfig(settings.Settings):
     'layer', 'layer (layer norm), or rms (RMSNorm)', choices=NORMS
   )
   norm_epsilon: float = settings.field(
-    NORM_EPSILON, 'added to the variance or mean square', above=0, most=1
+    dense.NORM_EPSILON, 'added to the variance or mean square', above=0, most=1
   )
   tied: bool = settings.field(
     False, 'tied embeddings: the read-out is the transposed token embedding'
@@ -259,74 +258,6 @@ def scan_unroll(asked: int, length: int) -> int:
   return length if jax.default_backend() == 'cpu' else 1
 
 
-class Norm(nn.Module):
-  """Layer norm with float32 parameters.
-
-  Attributes:
-    epsilon: added to the variance.
-  """
-
-  epsilon: float = NORM_EPSILON
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[N, D] to [N, D] in the dtype of x."""
-    scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
-    bias = self.param('bias', nn.initializers.zeros, x.shape[-1:])
-    return kernels.layer_norm(x, scale, bias, self.epsilon)
-
-
-class RMSNorm(nn.Module):
-  """Root-mean-square norm (1910.07467) with a float32 scale.
-
-  Attributes:
-    epsilon: added to the mean square.
-  """
-
-  epsilon: float = NORM_EPSILON
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[N, D] to [N, D] in the dtype of x."""
-    scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
-    wide = x.astype(jnp.float32)
-    square = jnp.mean(jnp.square(wide), -1, keepdims=True)
-    return (wide * jax.lax.rsqrt(square + self.epsilon) * scale).astype(x.dtype)
-
-
-def make_norm(kind: str, epsilon: float, name: str) -> nn.Module:
-  """The norm of a config's `norm` and `norm_epsilon`."""
-  return {'layer': Norm, 'rms': RMSNorm}[kind](epsilon, name=name)
-
-
-class Dense(nn.Module):
-  """Dense layer on [N, D], with float32 parameters.
-
-  Attributes:
-    width: output units.
-    use_bias: whether to add a bias.
-    zero: zero-init of the kernel.
-  """
-
-  width: int
-  use_bias: bool = True
-  zero: bool = False
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[N, D] to [N, width], computed in the dtype of x."""
-    shape = (x.shape[-1], self.width)
-    init = nn.initializers.lecun_normal()
-    if self.zero:
-      init = nn.initializers.zeros
-    kernel = self.param('kernel', init, shape)
-    y = kernels.matmul(x, kernel.astype(x.dtype))
-    if self.use_bias:
-      bias = self.param('bias', nn.initializers.zeros, (self.width,))
-      y = (y + bias).astype(x.dtype)
-    return y
-
-
 class Block(nn.Module):
   """Transformer block.
 
@@ -380,7 +311,7 @@ class Block(nn.Module):
 
   def _norm(self, name, x):
     c = self.config
-    return make_norm(c.norm, c.norm_epsilon, name)(x)
+    return dense.make_norm(c.norm, c.norm_epsilon, name)(x)
 
   def _before(self, name, x):
     """The norm before attention or MLP, if `norm_place` has one."""
@@ -389,7 +320,9 @@ class Block(nn.Module):
   def _attention(self, x, batch_size, cache, stride=None):
     c = self.config
     head, groups = c.width // c.num_heads, c.num_kv_heads or c.num_heads
-    qkv = Dense(c.width + 2 * groups * head, use_bias=c.bias, name='qkv')(x)
+    qkv = dense.Dense(c.width + 2 * groups * head, use_bias=c.bias, name='qkv')(
+      x
+    )
     q, k, v = kernels.split_heads(qkv, batch_size, c.num_heads, groups)
     pairs = int(head * c.rotary_fraction) // 2
     length = q.shape[2] if cache is None else cache.keys.shape[2]
@@ -440,15 +373,15 @@ class Block(nn.Module):
 
   def _hidden(self, name, width, x):
     if self.config.mlp == 'gelu':
-      return kernels.gelu(Dense(width, self.config.bias, name=name)(x))
+      return kernels.gelu(dense.Dense(width, self.config.bias, name=name)(x))
     gate, value = jnp.split(
-      Dense(2 * width, use_bias=False, name=name)(x), 2, axis=-1
+      dense.Dense(2 * width, use_bias=False, name=name)(x), 2, axis=-1
     )
     return jax.nn.silu(gate) * value
 
   def _out(self, name, width, x):
     c = self.config
-    return Dense(width, c.bias, c.zero_out, name=name)(x)
+    return dense.Dense(width, c.bias, c.zero_out, name=name)(x)
 
   def init_state(self, batch_size: int, length: int) -> attention.Cache:
     """An empty cache for sequences of up to `length` tokens."""

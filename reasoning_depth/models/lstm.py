@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import halting, layers, transformer
+from reasoning_depth.models import dense, halting, layers, transformer
 
 
 @flax.struct.dataclass
@@ -42,7 +42,7 @@ class LSTMLayer(nn.Module):
     """[B, L, D] to the hidden states [B, L, D], and the new state."""
     B, L, D = x.shape
     # The input part of the gates for all tokens at once; the scan adds h's.
-    gates = layers.Dense(4 * D, name='input')(x.reshape(B * L, D))
+    gates = dense.Dense(4 * D, name='input')(x.reshape(B * L, D))
     gates = gates.reshape(B, L, 4 * D).swapaxes(0, 1).astype(jnp.float32)
     kernel = self.param(
       'recurrent', nn.initializers.orthogonal(), (D, 4 * D)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import halting, layers, transformer
+from reasoning_depth.models import dense, halting, layers, transformer
 
 KERNEL = 4  # tokens of the causal convolution
 EXPAND = 2  # inner width over D
@@ -195,16 +195,16 @@ class MambaLayer(nn.Module):
     B, L, D = x.shape
     E, N, rank = EXPAND * D, self.state_size, math.ceil(D / 16)
     c = self.config
-    norm = layers.make_norm(c.norm, c.norm_epsilon, 'norm')
+    norm = dense.make_norm(c.norm, c.norm_epsilon, 'norm')
     rows = norm(x.reshape(B * L, D))
     u, gate = jnp.split(
-      layers.Dense(2 * E, use_bias=False, name='in')(rows), 2, axis=-1
+      dense.Dense(2 * E, use_bias=False, name='in')(rows), 2, axis=-1
     )
     first = self.init_state(B, L) if state is None else state
     u = u.reshape(B, L, E)
     recent = jnp.concatenate([first.recent.astype(u.dtype), u], axis=1)
     u = jax.nn.silu(self._convolution(recent, L)).reshape(B * L, E)
-    mixed = layers.Dense(rank + 2 * N, use_bias=False, name='select')(u)
+    mixed = dense.Dense(rank + 2 * N, use_bias=False, name='select')(u)
     step, b, c = jnp.split(mixed, [rank, rank + N], axis=-1)
     delta = self._step_size(step)
     rate = self.param('log_rate', _log_rates, (E, N))
@@ -218,7 +218,7 @@ class MambaLayer(nn.Module):
     )
     y = y.reshape(B * L, E) + skip * u.astype(jnp.float32)
     y = (y * jax.nn.silu(gate.astype(jnp.float32))).astype(x.dtype)
-    y = layers.Dense(D, use_bias=False, name='out')(y)
+    y = dense.Dense(D, use_bias=False, name='out')(y)
     last = MambaState(recent[:, -(KERNEL - 1) :], hidden)
     return x + y.reshape(B, L, D), state and last
 
@@ -243,7 +243,7 @@ class MambaLayer(nn.Module):
       return start + jnp.log(-jnp.expm1(-start))  # inverse of softplus
 
     bias = self.param('step_bias', init, (E,))
-    step = layers.Dense(E, use_bias=False, name='step')(step)
+    step = dense.Dense(E, use_bias=False, name='step')(step)
     return jax.nn.softplus(step.astype(jnp.float32) + bias)
 
   def init_state(self, batch_size: int, length: int) -> MambaState:

@@ -32,14 +32,20 @@ from reasoning_depth import settings
 from reasoning_depth.models import (
   attention,
   base,
+  dense,
   hooks,
   layers,
-  looped,
+  looping,
   relative,
   transformer,
 )
 
 POSITIONS = ('relative', 'rotary', 'none')
+# Fields of a transformer that have one value here.
+FIXED = {
+  'parallel_residual': False, 'norm_place': 'pre', 'mixer': 'attention',
+  'attention': 'xla', 'zero_out': False,
+}  # fmt: skip
 COPIES = ('none', 'keys', 'all')
 
 
@@ -55,13 +61,13 @@ class Recurrence(settings.Settings):
     'answer',
     'what the next step starts from: the embedded answer, the latent, or both '
     '(their sum)',
-    choices=looped.CARRIES,
+    choices=looping.CARRIES,
   )
   answer: str = settings.field(
     'straight_through',
     'answer that is embedded: probabilities (soft), or the most likely token '
     'with their gradient (straight_through)',
-    choices=looped.ANSWERS,
+    choices=looping.ANSWERS,
   )
   corrupt_samples: float = settings.field(
     0.0, 'share of training samples whose carried answers are corrupted', most=1
@@ -108,11 +114,11 @@ class Core(layers.Block):
     x = x.reshape(B * W, D)
     mixed, _ = self._attention(self._norm('attention_norm', x), B, None)
     x = x + hooks.hook(self, 'attention', mixed, B)
-    q = layers.Dense(c.width, c.bias, name='query')(self._norm('query_norm', x))
+    q = dense.Dense(c.width, c.bias, name='query')(self._norm('query_norm', x))
     q = jnp.swapaxes(q.reshape(B, W, c.num_heads, -1), 1, 2)
     read = attention.attend(q, *encoded, False, 'xla')
     read = jnp.swapaxes(read, 1, 2).reshape(B * W, D)
-    read = layers.Dense(c.width, c.bias, name='recall_out')(read)
+    read = dense.Dense(c.width, c.bias, name='recall_out')(read)
     x = x + hooks.hook(self, 'memory_read', read, B)
     update = self._mlp(self._norm('mlp_norm', x))
     x = x + hooks.hook(self, 'mlp', update, B)
@@ -129,9 +135,9 @@ class Encoded(nn.Module):
     """[B, N, D], the same and keys and values [B, H, N, D/H]."""
     c = self.config
     B, N, D = e.shape
-    x = layers.make_norm(c.norm, c.norm_epsilon, 'norm')(e.reshape(B * N, D))
+    x = dense.make_norm(c.norm, c.norm_epsilon, 'norm')(e.reshape(B * N, D))
     k, v = (
-      layers.Dense(c.width, c.bias, name=name)(x) for name in ('key', 'value')
+      dense.Dense(c.width, c.bias, name=name)(x) for name in ('key', 'value')
     )
     heads = (
       jnp.swapaxes(t.reshape(B, N, c.num_heads, -1), 1, 2) for t in (k, v)
@@ -249,7 +255,7 @@ class Recall(base.Model):
         body,
         variable_broadcast='params',
         variable_axes=hooks.AXES,
-        split_rngs={'params': False, looped.RNG: True},
+        split_rngs={'params': False, looping.RNG: True},
         unroll=layers.scan_unroll(0 if unroll else 1, steps),
       )
       latent, every = scan(self, state.latent, jnp.arange(steps))
@@ -312,7 +318,7 @@ class Recall(base.Model):
     logits = self.read_out(h, self.embedding.table())
     cells = h
     if r.carry != 'latent':
-      weights = looped.answer_weights(logits, r.answer)
+      weights = looping.answer_weights(logits, r.answer)
       if r.corrupt_samples and not deterministic:
         weights = self._corrupted(weights, observed)
       cells = self.embedding(weights) + (h if r.carry == 'both' else 0)
@@ -325,7 +331,7 @@ class Recall(base.Model):
     """Weights [B, W, V] with some cells set to that of a random other one."""
     B, W, V = weights.shape
     sample_key, cell_key, other_key = jax.random.split(
-      self.make_rng(looped.RNG), 3
+      self.make_rng(looping.RNG), 3
     )
     r = self.recurrence
     hit = jax.random.bernoulli(sample_key, r.corrupt_samples, (B, 1))
@@ -382,6 +388,11 @@ class Settings(layers.TransformerConfig):
         'states after it: task.name=orbits with task.layout=masked and '
         'task.variant=by_depth, multi_horizon, o_s or o_o',
       )  # fmt: skip
+    for name, value in FIXED.items():
+      if getattr(self, name) != value:
+        settings.complain(
+          name, getattr(self, name), f'recall takes {value} alone'
+        )
     if self.positions not in POSITIONS:
       settings.complain(
         'positions', self.positions,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from reasoning_depth import settings
 from reasoning_depth.models import (
+  dense,
   halting,
   hooks,
   layers,
@@ -64,7 +65,7 @@ class Segment(nn.Module):
       self.config, self.layer, self.adaptive, name='stack'
     )(x, None, self.num_steps)
     c = self.config
-    norm = layers.make_norm(c.norm, c.norm_epsilon, 'norm')
+    norm = dense.make_norm(c.norm, c.norm_epsilon, 'norm')
     x = norm(x.reshape(-1, D)).reshape(B, L + 2 * M, D)
     usage = halting.of_tokens(self.adaptive, usage, slice(M, -M))
     return x[:, -M:], (x[:, M:-M], usage)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from reasoning_depth import settings
-from reasoning_depth.models import base, decoding, halting, hooks, layers
+from reasoning_depth.models import base, decoding, dense, halting, hooks, layers
 
 
 class Embedding(nn.Module):
@@ -69,7 +69,7 @@ class ReadOut(nn.Module):
 
   vocab_size: int
   norm: str = 'layer'
-  epsilon: float = layers.NORM_EPSILON
+  epsilon: float = dense.NORM_EPSILON
 
   @nn.compact
   def __call__(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
@@ -82,9 +82,9 @@ class ReadOut(nn.Module):
     shape = x.shape
     x = x.reshape(-1, shape[-1])
     if self.norm != 'none':
-      x = layers.make_norm(self.norm, self.epsilon, 'norm')(x)
+      x = dense.make_norm(self.norm, self.epsilon, 'norm')(x)
     if table is None:
-      x = layers.Dense(self.vocab_size, use_bias=False, name='logits')(x)
+      x = dense.Dense(self.vocab_size, use_bias=False, name='logits')(x)
     else:
       x = x @ table.T.astype(x.dtype)
     x = x.reshape(*shape[:-1], -1)

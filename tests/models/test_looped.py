@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import layers, looped, transformer
+from reasoning_depth.models import layers, looping, transformer
 from tests import tiny
 
 TOKENS, V = tiny.tokens(), tiny.V
@@ -124,14 +124,14 @@ PLANS = [
 
 @pytest.mark.parametrize('fields, call, fixed, derived', PLANS, ids=str)
 def test_plan(fields, call, fixed, derived):
-  plan = looped.make_plan(
-    looped.Recurrence(**fields),  # mean_loops 4, max_loops 8
+  plan = looping.make_plan(
+    looping.Recurrence(**fields),  # mean_loops 4, max_loops 8
     tiny.L,
     call.get('depth'),
     deterministic=not call.get('training', False),
     watched=call.get('watched', False),
   )
-  assert plan == looped.Plan(*fixed)
+  assert plan == looping.Plan(*fixed)
   assert (plan.scanned, plan.cut) == derived
 
 
@@ -189,9 +189,9 @@ def test_memory_stops_growing_where_the_gradient_stops():
 
 @pytest.mark.parametrize('draw', ['poisson', 'log_normal'])
 def test_loops_are_drawn_in_training_only(draw):
-  config = looped.Recurrence(draw=draw, mean_loops=4, min_loops=2, max_loops=8)
+  config = looping.Recurrence(draw=draw, mean_loops=4, min_loops=2, max_loops=8)
   keys = jax.random.split(jax.random.key(0), 2000)
-  loops = jax.vmap(functools.partial(looped.draw_loops, config))(keys)
+  loops = jax.vmap(functools.partial(looping.draw_loops, config))(keys)
   assert (int(loops.min()), int(loops.max())) == (2, 8)
   assert 3.5 < loops.mean() < 4.5
   model, variables = build(draw=draw, min_loops=1, max_loops=6, truncate=2)
@@ -199,7 +199,7 @@ def test_loops_are_drawn_in_training_only(draw):
   assert float(fixed.executed) == 4
   train = jax.jit(
     lambda key: model.apply(
-      variables, TOKENS, deterministic=False, rngs={looped.RNG: key}
+      variables, TOKENS, deterministic=False, rngs={looping.RNG: key}
     )
   )
   seen = set()
@@ -228,7 +228,7 @@ def test_loops_are_drawn_in_training_only(draw):
 )
 def test_bad_fields_are_named(fields, match):
   with pytest.raises(ValueError, match=match):
-    looped.Recurrence(**fields)
+    looping.Recurrence(**fields)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ def test_step_by_step_is_the_call_at_every_depth(fields):
   ],
 )  # fmt: skip
 def test_fixed_loops(loops, length, expected):
-  recurrence = looped.Recurrence(loops=loops)
-  assert looped.fixed_loops(recurrence, length) == expected
+  recurrence = looping.Recurrence(loops=loops)
+  assert looping.fixed_loops(recurrence, length) == expected
 
 
 @pytest.mark.parametrize(

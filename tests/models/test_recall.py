@@ -15,6 +15,7 @@ from reasoning_depth.models import recall
 FIELDS = {
   'name': 'recall', 'num_layers': 1, 'width': 16, 'num_heads': 4,
   'mlp_width': 32, 'positions': 'relative', 'relative_start': 'cone',
+  'parallel_residual': False,
 }  # fmt: skip
 
 

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reasoning_depth.models import attention, kernels, layers, transformer
+from reasoning_depth.models import (
+  attention,
+  dense,
+  kernels,
+  layers,
+  transformer,
+)
 from tests import tiny
 
 B, L, V = tiny.B, tiny.L, tiny.V
@@ -88,7 +94,7 @@ def test_the_norm_epsilon_is_used():
   x = jnp.full((1, 4), 1e-3) * jnp.array([1, -1, 1, -1])
   for kind in layers.NORMS:
     for epsilon in (1e-6, 1e-2):
-      norm = layers.make_norm(kind, epsilon, 'norm')
+      norm = dense.make_norm(kind, epsilon, 'norm')
       y = norm.apply(norm.init(jax.random.key(0), x), x)
       np.testing.assert_allclose(y, x / np.sqrt(1e-6 + epsilon), rtol=1e-4)
 

@@ -212,6 +212,7 @@ def test_depth_steps_that_answer_must_be_read_out():
     ('transformer', {'model.relative_window': 9}, 'must be at most'),
     ('recall', {'task.layout': 'causal'}, 'needs a task with a current state'),
     ('recall', {'model.positions': 'lattice'}, 'recall takes relative'),
+    ('recall', {'model.norm_place': 'post'}, 'recall takes pre alone'),
     (
       'grpo',
       {'train.gradient_accumulation': 2},

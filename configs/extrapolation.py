@@ -20,7 +20,9 @@ the paper's; it does not state the number of updates. Not measured.
 
 40 entities, 14 relations, 5,000 queries per number of hops, two to four; one
 block looped as often as there are tokens, each of which sees itself and the one
-before. HOPS4
+before. After 11 min 17 s of training on two CPU cores beside other work: at 12
+hops 1.000 (180 queries), at 40 1.000 (210), of 8,000 with 2 to 40 hops 0.999;
+seed 0
 (results/cpu/extrapolation_cpu.json).
 """
 

@@ -19,7 +19,7 @@ from reasoning_depth.training import experiment, pretrained, resume
 V, L = 40, 12
 TASK = types.SimpleNamespace(
   vocab_size=V, length=L, held_out_length=L, row_tokens=1, causal=True,
-  lattice=False,
+  lattice=False, cone=(), generates=False,
 )  # fmt: skip
 TOKENS = np.random.default_rng(0).integers(V, size=(2, L)).astype(np.int32)
 LLAMA3 = {

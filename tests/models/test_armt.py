@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reasoning_depth import models, tasks
 from reasoning_depth.longcontext import diagonal
 from reasoning_depth.models import (
   armt,
@@ -205,3 +206,21 @@ def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions(kind):
       output = jax.jit(one.apply)({'params': params}, tokens)
       np.testing.assert_allclose(output.penalty, mean, rtol=1e-5)
       assert output.ponder.shape == tokens.shape
+
+
+@pytest.mark.parametrize('equal', [True, False])
+def test_keys_start_as_the_queries_if_asked(equal):
+  settings = dataclasses.replace(MEMORY, equal_start=equal)
+  model = tiny.model('armt', memory=settings)
+  stack = tiny.init(model)['segment']['stack']['layers']
+  assert bool(jnp.array_equal(stack['key'], stack['query'])) == equal
+  assert jnp.std(stack['query']) > 0.1
+
+
+@pytest.mark.parametrize(('name', 'before'), [('armt', 0), ('rmt', 1)])
+def test_memory_tokens_have_places_on_the_lattice(name, before):
+  task = tasks.TASKS['orbits'](width=5, radius=1, num_states=3)
+  fields = {'name': name, 'positions': 'relative'}
+  model = models.make(fields | {'memory': {'num_tokens': 3}}, task)
+  places = model.config.places
+  assert (places.row, places.before, places.behind) == (6, 3 * before, 3)

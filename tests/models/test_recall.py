@@ -116,6 +116,19 @@ def test_copies_start_equal_and_others_do_not():
       assert bool(same) == (copies == 'all')
 
 
+def test_heads_start_at_the_neighbourhood_and_what_came_of_it():
+  model, params, _ = started(task())
+  reach = model.config.relative_reach
+  tables = {
+    'encoder': params['params']['encoder']['layers']['block']['relative'],
+    'core': params['params']['core']['layers']['relative'],
+  }
+  around = [(0, -1), (0, 0), (0, 1)]
+  for part, expected in (('encoder', [*around, (1, 0)]), ('core', around)):
+    entries = [[h, reach + d, reach + a] for h, (d, a) in enumerate(expected)]
+    assert np.argwhere(tables[part][0]).tolist() == entries
+
+
 def test_corruption_is_of_training_alone_and_of_the_share_asked():
   model, params, batch = started(task(), corrupt_samples=1.0, corrupt_cells=1.0)
   clean = make(task())

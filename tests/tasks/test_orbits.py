@@ -230,3 +230,11 @@ def test_answers_are_rolled_out_from_what_was_observed(task, seed):
 def test_bad_fields_are_named(fields, message):
   with pytest.raises(ValueError, match=message):
     tasks.make({'name': 'orbits', **fields})
+
+
+def test_light_cone_is_what_the_predicted_cell_depends_on():
+  masked = orbits.Orbits(width=5, radius=1, num_states=3, layout='masked')
+  assert masked.cone == ((-1, -1), (-1, 0), (-1, 1), (0, 0))
+  # A causal token predicts the next one, whose neighbourhood reaches further.
+  causal = dataclasses.replace(masked, layout='causal')
+  assert causal.cone == ((-1, -1), (-1, 0), (-1, 1), (-1, 2), (0, 0))

@@ -22,7 +22,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.train.num_steps = 1_500
   c.train.steps_per_dispatch = 10
-  c.model.memory.num_tokens = 21  # one below each token of a row
+  c.model.memory.num_tokens = 21  # as many as tokens in a row
   c.model.memory.key_width = 32
   c.model.memory.equal_start = True
 

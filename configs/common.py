@@ -13,7 +13,7 @@ from reasoning_depth.training import config as whole
 # Words that every config understands.
 FLAGS = {
   'smoke': 'under a minute on two CPU cores; tests the whole pipeline',
-  'cpu': "minutes on two CPU cores, the paper's lattice at width 64",
+  'cpu': "minutes on two CPU cores; orbits: the paper's lattice, width 64",
   'small': 'radius 1, 12 cells, 6 states: for a first look',
   'gpu': 'one H100',
   'curriculum': 'stages over the look-ahead, from 1 up',
@@ -208,8 +208,9 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
   """The paper's lattice in minutes on two CPU cores.
 
   Radius 2, 20 cells, 10 states, look-ahead 1, the masked layout; width 64. Each
-  head starts at an offset of the light cone: from a start at zeros a model of
-  this size stays on a plateau for a thousand updates.
+  head starts at an offset of the light cone: from a start at zeros a
+  transformer was slow to learn radius 2 (12 cells, 8 states: exact match 0.25
+  in validation after 1,000 updates, and rising).
   """
   c.task.look_ahead = (1,)
   c.task.variant = 'o_s'
@@ -223,7 +224,7 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
     c.model.parallel_residual = False
   c.train.num_steps = 1_000
   c.train.batch_size = 32
-  c.train.steps_per_dispatch = 5  # about a second, to react to signals
+  c.train.steps_per_dispatch = 5  # two seconds, to react to signals
   c.train.learning_rate = 2e-3
   c.train.schedule = 'cosine'
   c.train.warmup_steps = 200

@@ -18,14 +18,14 @@ from configs import common
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   common.refuse(arg, 'groups', 'task', 'layout', 'k', 'small')
-  is_small = 'cpu' in common.parse_arg(arg)
-  c = common.base('looped' if is_small else 'transformer')
+  on_cpu = 'cpu' in common.parse_arg(arg)
+  c = common.base('looped' if on_cpu else 'transformer')
   c.model.width = 512
   c.model.num_heads = 8
   c.model.mlp_width = 2048
   c = common.build(arg, c, cpu, smoke)
   c.task = common.task('groups')  # words of twenty elements of A5
-  if is_small:
+  if on_cpu:
     c.task.word_length = 4
   if 'smoke' in common.parse_arg(arg):
     c.task.word_length = 5

@@ -23,4 +23,3 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.train.num_steps = 500
-  c.train.steps_per_dispatch = 5

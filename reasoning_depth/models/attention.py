@@ -109,9 +109,15 @@ def attend(
       is_causal=causal, implementation='cudnn',
     )  # fmt: skip
     return jnp.swapaxes(out, 1, 2)
-  if k.shape[1] < q.shape[1]:
-    k, v = (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
+  k, v = _for_each_query_head(q, k, v)
   return kernels.attend(q, k, v, bias, causal)
+
+
+def _for_each_query_head(q, k, v):
+  """Keys and values [B, H, K, D/H] of grouped ones [B, G, K, D/H]."""
+  if k.shape[1] == q.shape[1]:
+    return k, v
+  return (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
 
 
 def attend_near(
@@ -137,8 +143,7 @@ def attend_near(
   Returns:
     as q.
   """
-  if k.shape[1] < q.shape[1]:
-    k, v = (jnp.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
+  k, v = _for_each_query_head(q, k, v)
   here = jnp.arange(q.shape[2])[:, None]
 
   def before(x, n):

@@ -64,16 +64,26 @@ class StepState:
   latent: Any
 
 
-def plain_output(logits: jax.Array) -> Output:
-  """Output of a model without depth steps, from logits [B, L, V]."""
-  one = jax.numpy.float32(1)
+def plain_output(
+  logits: jax.Array,
+  steps: int | jax.Array = 1,
+  depth_logits: jax.Array | None = None,
+) -> Output:
+  """Output of a model that takes the same number of steps for all samples.
+
+  Args:
+    logits: [B, L, V].
+    steps: depth steps; 1 for a model without any.
+    depth_logits: [N, B, L, V], or None; see `Output`.
+  """
+  count = jax.numpy.float32(steps)
   return Output(
     logits=logits,
-    depth_logits=None,
+    depth_logits=depth_logits,
     halting=None,
-    ponder=jax.numpy.ones(logits.shape[:2]),
-    executed=one,
-    penalty=0 * one,
+    ponder=jax.numpy.broadcast_to(count, logits.shape[:2]),
+    executed=count,
+    penalty=jax.numpy.float32(0),
   )
 
 

@@ -327,9 +327,7 @@ class Block(nn.Module):
     pairs = int(head * c.rotary_fraction) // 2
     length = q.shape[2] if cache is None else cache.keys.shape[2]
     angles = bias = None
-    if c.near:
-      bias = relative.near(self._table(), c.relative_reach, c.relative_window)
-    elif c.positions == 'relative':
+    if c.positions == 'relative' and not c.near:
       bias = relative.bias(
         self._table(), c.places, length, c.relative_reach, c.relative_window
       )
@@ -338,9 +336,9 @@ class Block(nn.Module):
     elif c.positions == 'lattice' and pairs:
       angles = attention.lattice_angles(length, pairs, c.row)
     if c.near:
-      mixed = attention.attend_near(
-        q, k, v, bias, 1 if stride is None else stride
-      )
+      bias = relative.near(self._table(), c.relative_reach, c.relative_window)
+      stride = 1 if stride is None else stride
+      mixed = attention.attend_near(q, k, v, bias, stride)
     elif cache is not None:
       mixed, cache = attention.attend_cached(q, k, v, angles, bias, cache)
     else:

@@ -119,14 +119,8 @@ class Looped(base.Model):
     if self.recurrence.read_every:
       every = self._answer(latents.reshape(-1, *s.shape[1:]))
       every = every.reshape(len(latents), *tokens.shape, -1)
-    return base.Output(
-      logits=self._answer(s) if every is None else every[-1],
-      depth_logits=every,
-      halting=None,
-      ponder=jnp.broadcast_to(loops.astype(jnp.float32), tokens.shape),
-      executed=loops.astype(jnp.float32),
-      penalty=jnp.float32(0),
-    )
+    logits = self._answer(s) if every is None else every[-1]
+    return base.plain_output(logits, loops, every)
 
   def begin(self, tokens: jax.Array) -> base.StepState:
     """Before the first loop at inference; see `base`."""

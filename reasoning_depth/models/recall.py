@@ -259,15 +259,7 @@ class Recall(base.Model):
         unroll=layers.scan_unroll(0 if unroll else 1, steps),
       )
       latent, every = scan(self, state.latent, jnp.arange(steps))
-    count = jnp.float32(steps)
-    return base.Output(
-      logits=every[-1],
-      depth_logits=every,
-      halting=None,
-      ponder=jnp.broadcast_to(count, tokens.shape),
-      executed=count,
-      penalty=jnp.float32(0),
-    )
+    return base.plain_output(every[-1], steps, every)
 
   def begin(self, tokens: jax.Array) -> base.StepState:
     """Before the first step; see `base`."""
@@ -293,16 +285,11 @@ class Recall(base.Model):
 
   def latents(self, state: base.StepState) -> jax.Array:
     """See `base.Model`; what the next step starts from, in the last row."""
-    cells = state.latent.cells
-    rows = state.inputs[0].shape[1] // cells.shape[1] + self.answer_rows
-    before = rows * self.config.row - cells.shape[1]
-    return jnp.pad(cells, ((0, 0), (before, 0), (0, 0)))
+    return _at_end(state.latent.cells, self._length(state.inputs[0]))
 
   def lens_states(self, seen: dict[str, Any], length: int) -> jax.Array | None:
     """See `base.Model`; zeros before the cells of the last row."""
-    x = transformer.residual_states(seen)
-    before = length - x.shape[-2]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, 0), (0, 0)))
+    return _at_end(transformer.residual_states(seen), length)
 
   def lens_read_out(self, params: Any, x: jax.Array) -> jax.Array:
     """See `base.Model`."""
@@ -343,10 +330,19 @@ class Recall(base.Model):
   def _in_place(self, logits, observed):
     """Logits of the answer [B, K, W, V], after those of observed states."""
     B, K, W, V = logits.shape
-    rows = jnp.pad(logits, ((0, 0), (0, 0), (1, 0), (0, 0)))
-    rows = rows.reshape(B, K * (W + 1), V)
-    before = observed.shape[1] // W * (W + 1)
-    return jnp.pad(rows, ((0, 0), (before, 0), (0, 0)))
+    rows = _at_end(logits, W + 1).reshape(B, K * (W + 1), V)
+    return _at_end(rows, self._length(observed))
+
+  def _length(self, observed):
+    """L, of the sequence with these observed cells [B, T·W]."""
+    row = self.config.row
+    return (observed.shape[1] // (row - 1) + self.answer_rows) * row
+
+
+def _at_end(x: jax.Array, length: int) -> jax.Array:
+  """[..., n, D] to [..., length, D], with zeros in front."""
+  more = [(0, 0)] * (x.ndim - 2) + [(length - x.shape[-2], 0), (0, 0)]
+  return jnp.pad(x, more)
 
 
 def copied(params: Any, copies: str) -> Any:

@@ -143,15 +143,7 @@ class TRM(base.Model):
         split_rngs={'params': False},
         length=count,
       )(self, latents, None)
-    steps = jnp.float32(count)
-    return base.Output(
-      logits=every[-1],
-      depth_logits=every,
-      halting=None,
-      ponder=jnp.broadcast_to(steps, tokens.shape),
-      executed=steps,
-      penalty=jnp.float32(0),
-    )
+    return base.plain_output(every[-1], count, every)
 
   def first_latents(self, shape: tuple[int, int]) -> Latents:
     """The latents of samples [B, L] before the first deep recursion.

@@ -1,7 +1,8 @@
 """DepthScores as bars, beside the most that can be had."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Mapping
 
 import matplotlib
 import matplotlib.figure
@@ -71,7 +72,7 @@ def _bars(ax, rows: Mapping[str, depth_score.Depth], places) -> None:
     scores, at = _scores(row), places[name]
     cut = any(seed.cut_off for seed in row.seeds.values())
     ax.barh(
-      at, _mean(scores) - _LEAST, 0.7, _LEAST, zorder=2,
+      at, statistics.fmean(scores) - _LEAST, 0.7, _LEAST, zorder=2,
       color=style.SKY if cut else style.BLUE,
       label='cut off at the time limit' if cut else 'trained to the end',
     )  # fmt: skip
@@ -82,7 +83,7 @@ def _bars(ax, rows: Mapping[str, depth_score.Depth], places) -> None:
       )  # fmt: skip
     ceilings = row.depth_scores(depth_score.ceiling)
     if ceilings:
-      most[at] = _mean(ceilings)
+      most[at] = statistics.fmean(ceilings)
   # A line down the rows, as long as the first and the last bar are wide.
   ends = [(at + d, value) for at, value in most.items() for d in (-0.5, 0.5)]
   if ends:
@@ -91,7 +92,3 @@ def _bars(ax, rows: Mapping[str, depth_score.Depth], places) -> None:
       value, at, color=style.VERMILLION, linestyle='--', zorder=3,
       label='the most that can be had',
     )  # fmt: skip
-
-
-def _mean(values: Sequence[float]) -> float:
-  return sum(values) / len(values)

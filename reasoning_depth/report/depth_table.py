@@ -1,5 +1,6 @@
 """The table of DepthScores: scores, ceilings and costs of each row."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from reasoning_depth.report import costs, depth_score
@@ -53,7 +54,7 @@ def _cells(row: depth_score.Depth) -> dict[str, str]:
   minutes = [cost.minutes for cost in paid]
   return exact | {
     'of the ceiling': ' / '.join(
-      f'{_mean(x):.2f}' if x else _MISSING for x in shares
+      f'{statistics.fmean(x):.2f}' if x else _MISSING for x in shares
     ),
     'DepthScore': number(row.depth_scores(depth_score.exact_match)),
     'at most': number(row.depth_scores(depth_score.ceiling), with_range=False),
@@ -61,7 +62,7 @@ def _cells(row: depth_score.Depth) -> dict[str, str]:
     'parameters': costs.short(paid[0].parameters) if paid else _MISSING,
     'training': _operations([cost.training for cost in paid]),
     'answer': _operations([cost.answer for cost in paid]),
-    'minutes': f'{_mean(minutes):.1f}' if minutes else _MISSING,
+    'minutes': f'{statistics.fmean(minutes):.1f}' if minutes else _MISSING,
     'seeds': str(len(row.seeds)),
   }
 
@@ -87,15 +88,11 @@ def cut_off(name: str, seed: int, step: int, asked: int) -> str:
   return f'{name}, seed {seed}: cut off at step {step:,} of {asked:,}.'
 
 
-def _mean(values: Sequence[float]) -> float:
-  return sum(values) / len(values)
-
-
 def number(values: Sequence[float], with_range: bool = True) -> str:
   """The mean, and the range of several."""
   if not values:
     return _MISSING
-  text = f'{_mean(values):.3f}'
+  text = f'{statistics.fmean(values):.3f}'
   if with_range and len(values) > 1:
     text += f' ({min(values):.3f}–{max(values):.3f})'
   return text

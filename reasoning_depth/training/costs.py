@@ -6,6 +6,7 @@ the config's own model; segments run in the order of a scan.
 
 import json
 import pathlib
+import statistics
 from typing import Any
 
 import jax
@@ -132,7 +133,7 @@ def _as_run(
   executed = _reported(lines, 'depth_executed')
   if not deepest or not executed:
     return count
-  return count.at(_mean(executed) / deepest)
+  return count.at(statistics.fmean(executed) / deepest)
 
 
 def _start(folder: str) -> dict[str, Any] | None:
@@ -156,13 +157,10 @@ def _start(folder: str) -> dict[str, Any] | None:
 def _depth_steps(lines: list[dict[str, Any]]) -> float | None:
   """Mean over the last reports, so over many draws; None without reports."""
   reported = _reported(lines, 'depth_steps')
-  return _mean(reported[-(len(reported) // _END + 1) :]) if reported else None
+  last = reported[-(len(reported) // _END + 1) :]
+  return statistics.fmean(last) if last else None
 
 
 def _reported(lines: list[dict[str, Any]], name: str) -> list[float]:
   """The values of a metric of training."""
   return [line[name] for line in lines if line['split'] == 'train']
-
-
-def _mean(values: list[float]) -> float:
-  return sum(values) / len(values)

@@ -44,6 +44,7 @@ class Score:
   share_of_ceiling: float | None = None
   repeat_last_exact_match: float | None = None
   majority_exact_match: float | None = None
+  table_exact_match: float | None = None
   determined_share: float | None = None  # samples that leave one answer alone
   determined_exact_match: float | None = None  # on those
   determined_exact_match_interval: Sequence[float] | None = None

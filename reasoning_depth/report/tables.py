@@ -9,6 +9,8 @@ from reasoning_depth.report import depth_score, runs
 
 _MISSING = '–'
 _DETERMINED = 'on determined'  # exact match on such samples
+_TABLE = 'table'  # exact match of the baseline of that name
+_OPTIONAL = (_DETERMINED, _TABLE)  # left out where no row has them
 _BOUND = '*'
 _BOUND_NOTE = (
   f'{_BOUND} An upper bound: for some samples the ceiling was computed with '
@@ -48,9 +50,8 @@ def cells(
     head |= {'split': run.evaluation.split} if mixed else {}
     for score in scores:
       table.append(head | {column: score.name} | _numbers(score))
-  if all(row[_DETERMINED] == _MISSING for row in table):
-    return [{n: x for n, x in r.items() if n != _DETERMINED} for r in table]
-  return table
+  empty = [n for n in _OPTIONAL if all(r[n] == _MISSING for r in table)]
+  return [{n: x for n, x in r.items() if n not in empty} for r in table]
 
 
 def markdown(all_runs: Sequence[runs.Run]) -> str:
@@ -184,6 +185,7 @@ def _numbers(score: runs.Score) -> dict[str, str]:
     _DETERMINED: _number(score.determined_exact_match),
     'repeat last': _number(score.repeat_last_exact_match),
     'majority': _number(score.majority_exact_match),
+    _TABLE: _number(score.table_exact_match),
     'bit accuracy': _number(score.bit_accuracy),
   }
 

@@ -51,9 +51,11 @@ class Known:
       best = ceiling.ceiling(
         rules, states[:, :T], look_ahead, radius=layout.radius
       )
-    answers = states[np.arange(N), T - 1 + look_ahead]
-    scores = self._named(best, layout.causal)
-    return scores | baselines.scores(observed, answers)
+    values, which = np.unique(look_ahead, return_inverse=True)
+    return self._named(best, layout.causal) | {
+      name: score[which, np.arange(N)]
+      for name, score in self._baselines(states, observed, values).items()
+    }
 
   def further(
     self,
@@ -74,9 +76,8 @@ class Known:
     best = ceiling.ceilings(
       rules, states[:, :T], look_ahead, radius=self.layout.radius
     )
-    answers = states[:, T - 1 + np.array(look_ahead)].swapaxes(0, 1)
     scores = self._named(best, self.layout.causal)
-    return scores | baselines.scores(observed, answers)
+    return scores | self._baselines(states, observed, look_ahead)
 
   def of_rule(
     self, rules: np.ndarray, states: np.ndarray, look_ahead: np.ndarray
@@ -106,6 +107,14 @@ class Known:
       for name, values in vars(best).items():
         vars(found)[name][at] = values
     return found
+
+  def _baselines(self, states, observed, look_ahead) -> Scores:
+    """Scores [K, N] of predictors without learning."""
+    layout = self.layout
+    answers = states[:, layout.num_states - 1 + np.array(look_ahead)]
+    return baselines.scores(
+      observed, answers.swapaxes(0, 1), layout.radius, look_ahead
+    )
 
   def _named(self, best: ceiling.Ceiling, causal: bool) -> Scores:
     if self.flipped:

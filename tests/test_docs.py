@@ -109,3 +109,15 @@ def test_fields_that_are_named_are_declared(page):
   )
   groups = {n.rpartition('.')[0] for n in known} | {'task.name', 'model.name'}
   assert not [n for n in set(named) if n not in known | groups]
+
+
+def test_code_that_papers_names_is_there():
+  text = TEXTS['docs/papers.md']
+  files = re.findall(
+    r'`((?!configs)[a-z]+/[a-z_0-9]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?', text
+  )
+  assert len(files) > 40
+  for path, names in files:
+    source = ROOT / 'reasoning_depth' / path
+    words = set(re.findall(r'\w+', source.read_text()))
+    assert set(re.findall(r'\w+', names)) <= words, path

@@ -33,3 +33,15 @@ def make(config: Mapping[str, Any]) -> base.Task:
   fields = dict(config)
   kind = settings.choose('name', fields.pop('name'), TASKS)
   return settings.build(kind, fields)
+
+
+def adopt(config: Any) -> None:
+  """Sets the fields of `config.task` that its data files decide, if any.
+
+  Raises:
+    UsageError: where the files cannot be read.
+  """
+  kind = settings.choose('name', config['name'], TASKS)
+  if config.get('data'):
+    for name, value in kind.found(config['data']).items():
+      config[name] = value

@@ -186,6 +186,11 @@ class Task(settings.Settings):
     """
     return {}
 
+  def available(self, split: str, count: int) -> int:
+    """Held-out samples that there are of `count` that are asked for."""
+    del split
+    return count
+
   @property
   def held_out_length(self) -> int:
     """Tokens in a validation or test sequence."""
@@ -239,6 +244,7 @@ class Task(settings.Settings):
         add the scores of ceiling and baselines; '' for the samples alone.
     """
     del known  # no ceiling or baselines by default
+    num_samples = self.available(split, num_samples)
     if self.on_host:
       batch = self.host_sample(host_seed(key), 0, num_samples, split)
     else:
@@ -258,14 +264,14 @@ class Task(settings.Settings):
     Args:
       key: PRNG key; the samples are those of `draw_held_out`.
       split: one of `SPLITS`.
-      num_samples: N.
+      num_samples: N, or less where data files have fewer.
 
     Yields:
       columns by name: integers [n] or [n, m], or text [n] of dtype object; a
       column [n, t, m] stands for t of them.
     """
     batch = self.draw_held_out(key, split, num_samples).batch
-    for start in range(0, num_samples, PART):
+    for start in range(0, len(batch.group), PART):
       part = take(batch, slice(start, start + PART))
       yield {
         'inputs': part.inputs,
@@ -323,6 +329,16 @@ class Task(settings.Settings):
     n is above L + 1 if the answer may come later than in the targets.
     """
     return tokens[:, 1 : self.length + 1]
+
+  def judged(self, batch: Batch, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """Further scores [N] of predictions, by name; none by default.
+
+    Args:
+      batch: samples [N, L] on the host.
+      tokens: int32 [N, L], predicted, aligned with the targets.
+    """
+    del batch, tokens
+    return {}
 
   def check_prompts(self) -> None:
     """Raises `UsageError` unless the task has prompts to complete (GRPO)."""

@@ -107,6 +107,10 @@ class Orbits(base.Task):
     """See `base.Task`."""
     return self._source.record
 
+  def available(self, split: str, count: int) -> int:
+    """See `base.Task`."""
+    return self._source.available(split, count)
+
   def _check_look_ahead(self):
     """Checks that there is a look-ahead, and that the variant can ask it."""
     values, most = self.look_ahead, orbit_tokens.MAX_LOOK_AHEAD
@@ -276,8 +280,7 @@ class Orbits(base.Task):
       observed = self._shown(key, drawn[1])[:, : self.num_states]
       return self._batch(key, split, drawn), drawn, observed
 
-    available = self._source.available(split, num_samples)
-    return base.draw(sample, key, split, available)
+    return base.draw(sample, key, split, self.available(split, num_samples))
 
   def records(
     self, key: jax.Array, split: str, num_samples: int
@@ -287,7 +290,7 @@ class Orbits(base.Task):
     def sample(key, count, split, first):
       return self.sample_orbits(key, count, split, first)[:2]
 
-    num_samples = self._source.available(split, num_samples)
+    num_samples = self.available(split, num_samples)
     size = min(base.PART, num_samples)
     part = base.draws(sample, key, split, size)
     for first in range(0, num_samples, size):
@@ -396,7 +399,7 @@ class Orbits(base.Task):
       rules, states = self._roll_out(key, count, split, last, first)
       return rules, states, self._shown(key, states)[:, : self.num_states]
 
-    available = self._source.available('test', num_samples)
+    available = self.available('test', num_samples)
     return base.draw(sample, key, 'test', available)
 
   def told(self, look_ahead: int) -> int:

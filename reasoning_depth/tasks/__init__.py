@@ -12,6 +12,7 @@ from reasoning_depth.tasks import (
   extrapolation,
   groups,
   orbits,
+  stored,
 )
 
 TASKS: dict[str, type[base.Task]] = {
@@ -32,6 +33,8 @@ def make(config: Mapping[str, Any]) -> base.Task:
   """
   fields = dict(config)
   kind = settings.choose('name', fields.pop('name'), TASKS)
+  if fields.get('data') and not kind.reads_data:
+    kind = stored.of(kind)
   return settings.build(kind, fields)
 
 

@@ -63,6 +63,7 @@ class BABILong(base.Task):
   causal = True  # the answer is predicted left to right
   group_name = 'length'
   on_host = True
+  reads_data = True
   streams = True
 
   def __post_init__(self):

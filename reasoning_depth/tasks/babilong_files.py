@@ -51,10 +51,10 @@ class Files:
   def split(self, name: str) -> list[Row]:
     """Rows of a split; raises `UsageError` where there is none."""
     if name not in self.splits:
-      tables.complain(
-        pathlib.Path(self.path),
+      settings.complain(
+        'data', self.path,
         f'has no {name} split; there are {", ".join(self.splits)}',
-      )
+      )  # fmt: skip
     return self.splits[name]
 
   @functools.cached_property

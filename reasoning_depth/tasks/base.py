@@ -149,6 +149,8 @@ class Task(settings.Settings):
     generates: whether the answer is generated token by token, up to EOS.
     on_host: whether batches are made on the host, by `host_sample`.
     streams: whether samples can be made in segments, by `stream`.
+    reads_data: whether it reads the files in its field `data` itself, in a
+      layout of its own; else `stored` does.
     text_columns: columns of `records` that are text of digits in JSON files,
       with their names there.
     by_depth: whether a sample's look-ahead k is told by nothing in its input:
@@ -167,6 +169,7 @@ class Task(settings.Settings):
   streams = False
   by_depth = False
   text_columns = {}
+  reads_data = False
 
   @classmethod
   def found(cls, data: str) -> dict[str, Any]:

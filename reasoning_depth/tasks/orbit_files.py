@@ -71,9 +71,9 @@ class Files:
     """A split; raises `UsageError` where the files have none of this name."""
     if name not in self.splits:
       begins = ' or '.join(data_files.NAMES[name])
-      tables.complain(
-        pathlib.Path(self.path), f'has no {name} split: a folder is needed '
-        f'with a file whose name begins with {begins}; there are '
+      settings.complain(
+        'data', self.path, f'has no {name} split: a folder is needed with a '
+        f'file whose name begins with {begins}; there are '
         f'{", ".join(self.splits)}',
       )  # fmt: skip
     return self.splits[name]

@@ -75,6 +75,7 @@ class Orbits(base.Task):
   vocab_size = int(orbit_tokens.VOCAB_SIZE)
   lattice = True
   group_name = 'look_ahead'
+  reads_data = True
   text_columns = {'rule_ids': 'rule', 'input_ids': 't={}'}
 
   def __post_init__(self):

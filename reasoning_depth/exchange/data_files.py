@@ -45,7 +45,7 @@ def find(path: pathlib.Path, also_test: Sequence[str] = ()) -> Parts:
       if split := _split(name, names):
         found.setdefault(split, []).append((path, name))
   else:
-    for file in sorted(path.rglob('*')):
+    for file in _inside(path):
       inside = file.relative_to(path).parts
       if file.suffix in tables.SUFFIXES and not inside[0].startswith('.'):
         if file.is_file() and (split := _split(file.stem, names)):
@@ -65,6 +65,11 @@ def find(path: pathlib.Path, also_test: Sequence[str] = ()) -> Parts:
         f'{last.name}',
       )  # fmt: skip
   return found
+
+
+def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
+  """What a folder and its subfolders hold, by name."""
+  return sorted([*folder.glob('*'), *folder.glob('*/*')])
 
 
 def _split(name: str, names: Mapping[str, Sequence[str]]) -> str:
@@ -88,16 +93,15 @@ def signature(path: str) -> tuple[tuple[str, int, int], ...]:
   """
   root = pathlib.Path(path)
   try:
-    files = sorted(root.rglob('*')) if root.is_dir() else [root]
+    files = _inside(root) if root.is_dir() else [root]
     return tuple(
       (str(file), stat.st_size, stat.st_mtime_ns)
       for file in files
       for stat in [file.stat()]
     )
-  except OSError as error:
-    raise errors.UsageError(
-      f'{settings.shown(path)}: {error.strerror}'
-    ) from None
+  except (OSError, ValueError) as error:  # a null character
+    reason = getattr(error, 'strerror', None) or error
+    raise errors.UsageError(f'{settings.shown(path)}: {reason}') from None
 
 
 def sha256(path: pathlib.Path) -> str:

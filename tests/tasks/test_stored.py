@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 SMALL = {
   'association': {'num_pairs': 3, 'train_queries': 2},
   'composition': {'num_entities': 30, 'num_relations': 20, 'out_degree': 5,
-                  'held_out': 20},
+                  'held_out': 20, 'ratio': 2.0},
   'extrapolation': {'num_entities': 9, 'num_relations': 4, 'hops': 4,
                     'train_queries': 40, 'held_out': 9},
   'groups': {'word_length': 5},
@@ -58,7 +58,7 @@ def test_other_shapes_and_tokens_are_told(tmp_path):
   written(tmp_path / 'data', 'groups')
   fields = {'name': 'groups', 'data': str(tmp_path / 'data')}
   for other, message in (
-    ({'word_length': 6}, 'split train=5 tokens: a sequence of this task has 6'),
+    ({'word_length': 6}, 'split test=5 tokens: a sequence of this task has 6'),
     ({'word_length': 5, 'group': 's5'}, ''),
   ):
     if not message:  # ids of a smaller group are in range
@@ -69,7 +69,7 @@ def test_other_shapes_and_tokens_are_told(tmp_path):
   with pytest.raises(errors.UsageError, match='has no validation split'):
     tasks.make(fields | {'word_length': 5}).draw_held_out(KEY, 'validation', 2)
   association = {'name': 'association', **SMALL['association']}
-  with pytest.raises(errors.UsageError, match='split train'):
+  with pytest.raises(errors.UsageError, match='a sequence of this task has'):
     tasks.make(association | {'data': str(tmp_path / 'data')})
 
 

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 def _run(overrides: list[str]) -> None:
   # Imported late, so that mistakes in flags are reported at once.
-  from reasoning_depth import modes
+  from reasoning_depth import modes, settings, tasks
   from reasoning_depth.runtime import compilation, configuration, distributed
   from reasoning_depth.training import config as config_lib
 
@@ -61,9 +61,13 @@ def _run(overrides: list[str]) -> None:
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
   )
-  if CONFIG.value and MODE.value in ('train', 'show'):
+  if CONFIG.value and MODE.value in ('train', 'show', 'dataset'):
     config = configuration.load(CONFIG.value)
-  elif MODE.value == 'train':
+    data = [o for o in overrides if o.startswith('--config.task.data=')]
+    configuration.apply(config, data)
+    with settings.within('config.task.'):
+      tasks.adopt(config.task)
+  elif MODE.value in ('train', 'dataset'):
     raise errors.UsageError('--config is missing: as --config=configs/armt.py')
   else:
     config = config_lib.read(_folder())

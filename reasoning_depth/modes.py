@@ -1,5 +1,6 @@
 """The modes of main.py."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -11,7 +12,9 @@ import ml_collections
 
 from reasoning_depth import analysis, errors
 from reasoning_depth import show as showing
-from reasoning_depth.runtime import sharding, writer
+from reasoning_depth.exchange import dataset as data_out
+from reasoning_depth.runtime import environment, sharding, writer
+from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -34,7 +37,8 @@ def train(
 ) -> None:
   """Trains or resumes a run; ends with the final evaluation."""
   del overrides
-  loop.train(experiment.build(config), folder)
+  exp = _build(config)
+  loop.train(exp, folder)
   _report(folder)
 
 
@@ -45,7 +49,7 @@ def show(
 ) -> None:
   """Prints the config, the model's parameters and the cost of a step."""
   del folder, overrides
-  print(showing.text(experiment.build(config)))
+  print(showing.text(_build(config)))
 
 
 def evaluate(
@@ -55,7 +59,7 @@ def evaluate(
 ) -> None:
   """Scores the newest checkpoint of a run folder."""
   name = _suffix(overrides)
-  exp = experiment.build(config)
+  exp = _build(config)
   current = resume.restore(exp, folder)
   final.evaluate(exp, current, folder, name, _short(overrides))
   _report(folder, f'test{name}')
@@ -68,7 +72,7 @@ def analyze(
 ) -> None:
   """Runs every analysis that applies to a run folder's newest checkpoint."""
   suffix = _suffix(overrides)
-  exp = experiment.build(config)
+  exp = _build(config)
   current = resume.restore(exp, folder)
   params = _replicated(exp, current)
   head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
@@ -106,6 +110,51 @@ def export(
     pretrained.save(exp.model, params, unfinished)
     unfinished.rename(target)
     print(target)
+
+
+def dataset(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Writes the splits of the task to a folder of data files.
+
+  Validation and test splits are the samples that a run with this config and
+  seed is scored on.
+
+  Raises:
+    UsageError: where the folder is taken.
+  """
+  del overrides
+  exp = _build(config)
+  asked: data_out.Settings = config_lib.check(config)['dataset']
+  key = state.evaluation_key(config.seed)
+  if jax.process_index() == 0:
+    card = data_out.write(
+      folder,
+      config.task.name,
+      asked.format,
+      {
+        split: functools.partial(exp.task.records, key, split, count)
+        for split, count in asked.counts.items()
+      },
+      {
+        'seed': config.seed,
+        'config': config.task.to_dict(),
+        'version': environment.version(),
+        'revision': environment.revision(),
+      },
+      exp.task.text_columns,
+    )
+    print(f'{folder}: {card["samples"]}')
+
+
+def _build(config: ml_collections.ConfigDict) -> experiment.Experiment:
+  """Builds the experiment and says what data files it has."""
+  exp = experiment.build(config)
+  if exp.task.data_record and jax.process_index() == 0:
+    print(exp.task.data_record['summary'])
+  return exp
 
 
 def _replicated(exp: experiment.Experiment, current: state.TrainState) -> Any:
@@ -155,6 +204,7 @@ MODES = {
   'show': show,
   'evaluate': evaluate,
   'analyze': analyze,
+  'dataset': dataset,
   'export': export,
   'replay': replay,
 }

@@ -55,7 +55,8 @@ def score(
     params: parameters of its model.
     key: the same key gives the same samples.
     look_ahead: K values, ascending, at least one.
-    num_samples: N, each scored at all look-aheads.
+    num_samples: N, each scored at all look-aheads; fewer where the task's
+      files have fewer.
     with_ceiling: whether to compute ceiling and baselines.
 
   Returns:
@@ -80,7 +81,7 @@ def score(
     inputs=targets[:, :0],
     targets=targets,
     weights=np.ones(targets.shape, np.float32),
-    group=np.repeat(np.array(look_ahead, np.int32), num_samples),
+    group=np.repeat(np.array(look_ahead, np.int32), len(rules)),
   )
   samples = base.HeldOut(batch, known=jax.tree.map(rows, known))
   return evaluate.Result(

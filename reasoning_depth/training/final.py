@@ -48,6 +48,8 @@ def evaluate(
     'step': int(current.step),
     'overrides': list(overrides),
   }
+  if exp.task.data_record:
+    head['data'] = exp.task.data_record
   summary = head | result.summary()
   folder = folder / 'evaluations'
   writer.write_json(folder / f'test{name}.json', summary)

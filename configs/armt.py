@@ -8,9 +8,9 @@ adaptive computation. Not measured at this size.
 
 `:cpu` (the paper's lattice, width 64, look-ahead 1; memory tokens at the places
 of the last row, memory keys that start as the queries): exact match 0.954 on
-rules not seen in training, 0.996 of the ceiling; seed 0, 59 min by the clock and
-36 min of processor time on one CPU core beside other work. Half of the updates
-gave 0.898 in validation (results/cpu/armt_cpu.json).
+rules not seen in training, 0.996 of the ceiling; seed 0, 59 min by the clock
+and 36 min of processor time on one CPU core beside other work. Half of the
+updates gave 0.898 in validation (results/cpu/armt_cpu.json).
 """
 
 import ml_collections

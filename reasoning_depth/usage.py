@@ -33,7 +33,7 @@ def text(
       head.strip(),
       _table('Flags', flags),
       _table('Modes (--mode=…)', MODES),
-      _table('Configs (configs/NAME.py)', _configs()),
+      _table('Configs (configs/NAME.py)', configs()),
       _table(
         'Words after the colon, separated by commas (some configs have more: '
         'see their\ndocstrings)',
@@ -46,7 +46,7 @@ def text(
   )
 
 
-def _configs() -> dict[str, str]:
+def configs() -> dict[str, str]:
   """The first line of each config's docstring, by name."""
   found = {}
   for path in sorted(CONFIGS.glob('*.py')):

@@ -114,18 +114,50 @@ def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
   Raises:
     UsageError: for an unknown field, or a value of another type.
   """
+  old = _known(config, name)
+  _set(config, name, text, _parse(old, text))
+
+
+def update(
+  config: ml_collections.ConfigDict, values: Mapping[str, Any]
+) -> None:
+  """Sets fields by dotted name: `{'train.num_steps': 100}`.
+
+  A list counts as a tuple, a whole number as a float where one is needed.
+
+  Raises:
+    UsageError: for an unknown field, or a value of another type.
+  """
+  for name, value in values.items():
+    old = _known(config, name)
+    new = tuple(value) if isinstance(value, list) else value
+    if not settings.Field(old, '').has_type(new):
+      new = None
+    elif isinstance(old, float):
+      new = float(new)
+    _set(config, name, value, new)
+
+
+def _known(config: ml_collections.ConfigDict, name: str) -> Any:
+  """The value of a field; raises `UsageError` if there is none."""
   known = settings.flatten(config)
   if name not in known:
     near = settings.suggest(name, known)
     raise errors.UsageError(
       f'config.{settings.shown(name)}: no such field{near}'
     )
-  old = known[name]
-  value = _parse(old, text)
+  return known[name]
+
+
+def _set(
+  config: ml_collections.ConfigDict, name: str, given: Any, value: Any
+) -> None:
+  """Sets a known field; raises `UsageError` for the value None."""
   if value is None:
+    old = settings.flatten(config)[name]
     allowed = settings.KINDS[type(old)]
     settings.complain(
-      f'config.{name}', text, f'must be {allowed}, such as {old}'
+      f'config.{name}', given, f'must be {allowed}, such as {old}'
     )
   config.update_from_flattened_dict({name: value})
 

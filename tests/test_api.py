@@ -1,0 +1,118 @@
+"""The project from Python: `import reasoning_depth as rd`."""
+
+import doctest
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import reasoning_depth as rd
+from reasoning_depth import api
+from reasoning_depth.tasks import automata
+from tests import tiny
+
+PACKAGE = pathlib.Path(rd.__file__).parent
+# Modules with examples in docstrings; the tests run them all.
+EXAMPLES = (api, automata)
+
+
+@pytest.mark.parametrize('module', EXAMPLES, ids=lambda m: m.__name__)
+def test_the_examples_of_docstrings_run(module, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+  assert found.attempted and not found.failed
+
+
+def test_no_example_is_left_out():
+  having = {p for p in PACKAGE.rglob('*.py') if '>>> ' in p.read_text()}
+  assert having == {pathlib.Path(module.__file__) for module in EXAMPLES}
+
+
+def test_importing_the_package_loads_nothing():
+  program = (
+    'import sys, reasoning_depth as rd; print(sorted('
+    '{"jax", "numpy", "flax", "matplotlib"} & sys.modules.keys()), dir(rd))'
+  )
+  told = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=True
+  ).stdout
+  assert told.startswith('[]') and "'load'" in told
+
+
+def test_names_are_those_that_are_told():
+  assert {name: getattr(rd, name) for name in rd.__all__}
+  with pytest.raises(AttributeError, match='lod'):
+    rd.lod  # noqa: B018
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A trained run: its folder and what `train` returned."""
+  folder = tmp_path_factory.mktemp('run')
+  return folder, rd.train(tiny.run_config('transformer', 'smoke,k=1'), folder)
+
+
+def test_a_run_is_loaded_as_it_was_trained(run):
+  folder, trained = run
+  loaded = rd.load(folder)
+  assert repr(loaded) == repr(trained) and '4 updates' in repr(loaded)
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, trained.params)
+  recorded = json.loads((folder / 'evaluations/test.json').read_text())
+  assert loaded.scores == {'test': recorded}
+
+
+def test_an_evaluation_finds_the_recorded_scores_again(run):
+  folder, trained = run
+  before = {p: p.read_bytes() for p in (folder / 'evaluations').iterdir()}
+  found = trained.evaluate()
+  assert found['test'].items() <= trained.scores['test'].items()
+  fewer = trained.evaluate({'eval.test_samples': 4, 'task.look_ahead': [2]})
+  assert fewer['test']['num_samples'] == 4
+  assert [g['group'] for g in fewer['test']['groups']] == [2]
+  assert before == {
+    p: p.read_bytes() for p in (folder / 'evaluations').iterdir()
+  }
+
+
+def test_logits_are_the_models(run):
+  _, trained = run
+  batch = trained.task.sample(jax.random.key(0), 3, 'test')
+  logits = trained.logits(batch.inputs)
+  expected = trained.model.apply({'params': trained.params}, batch.inputs)
+  np.testing.assert_allclose(logits, expected.logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'overrides,message',
+  [
+    ({'train.num_step': 1}, "did you mean 'train.num_steps'"),
+    ({'train.num_steps': '1'}, 'must be a whole number'),
+    ({'train.num_steps': True}, 'must be a whole number'),
+    ({'task.look_ahead': [1, 'a']}, 'must be whole numbers in parentheses'),
+    ({'model.width': None}, 'must be a whole number'),
+  ],
+)
+def test_overrides_are_checked(overrides, message):
+  with pytest.raises(rd.UsageError, match=message):
+    rd.config('transformer:smoke', overrides)
+
+
+def test_overrides_take_lists_and_whole_numbers():
+  c = rd.config('armt', {'task.look_ahead': [1, 2], 'train.learning_rate': 1})
+  assert c.task.look_ahead == (1, 2)
+  assert c.train.learning_rate == 1 and type(c.train.learning_rate) is float
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+  with pytest.raises(rd.UsageError, match='not a run folder'):
+    rd.load(tmp_path / 'nowhere')
+
+
+def test_parameters_of_another_model_are_refused(run):
+  _, trained = run
+  with pytest.raises(rd.UsageError, match='parameters are of another model'):
+    trained.evaluate({'model.width': 16})

@@ -7,8 +7,14 @@ from typing import Any
 
 import ml_collections
 
-from reasoning_depth import modes, settings, trained, usage
+from reasoning_depth import errors, modes, settings, trained, usage
 from reasoning_depth.runtime import compilation, configuration
+
+# Files of trained models in the package, by name.
+WEIGHTS = {
+  path.stem: path
+  for path in sorted((pathlib.Path(__file__).parent / 'weights').glob('*'))
+}
 
 
 def config(
@@ -86,11 +92,38 @@ def train(
   return trained.of_run(folder)
 
 
-def load(workdir: str | os.PathLike[str]) -> trained.Trained:
-  """A trained model from a run folder.
+def load(name: str | os.PathLike[str]) -> trained.Trained:
+  """A trained model: one of the package, of a run folder, or of a file.
+
+  Args:
+    name: one of `WEIGHTS`, which come with the package, as 'recall'; else a run
+      folder, or a file that `Trained.save` or `--mode=export` wrote. A folder
+      of such a name is given as a `Path`, or as `./recall`.
 
   Raises:
-    UsageError: where there is none.
+    UsageError: where there is none, or it is damaged.
+
+  Example::
+
+    >>> import reasoning_depth as rd
+    >>> recall = rd.load('recall')
+    >>> recall
+    <recall on orbits: 123,216 parameters, 1,000 updates>
+    >>> orbit = ['0001000', '0011100', '0110010', '1101111', '1001000']
+    >>> told = recall.predict([list(map(int, row)) for row in orbit], [1, 2])
+    >>> told.states.shape, told.determined.shape
+    ((1, 2, 7), (1, 2, 7))
   """
   compilation.use_cache()
-  return trained.of_run(pathlib.Path(workdir))
+  if name in WEIGHTS:
+    return trained.of_file(WEIGHTS[str(name)])
+  path = pathlib.Path(name)
+  if path.suffix == '.safetensors':
+    return trained.of_file(path)
+  if not path.exists():
+    near = settings.suggest(str(name), WEIGHTS)
+    raise errors.UsageError(
+      f'{settings.shown(name)}: no run folder, and not one of '
+      f'{", ".join(WEIGHTS)}{near}'
+    )
+  return trained.of_run(path)

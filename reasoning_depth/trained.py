@@ -4,8 +4,9 @@ import copy
 import dataclasses
 import functools
 import json
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,13 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from reasoning_depth import errors, settings
+from reasoning_depth.exchange import archive, weights
 from reasoning_depth.models import base as base_model
 from reasoning_depth.runtime import configuration, sharding
+from reasoning_depth.scoring import own_orbits
 from reasoning_depth.tasks import base
 from reasoning_depth.training import config as config_lib
-from reasoning_depth.training import experiment, final, resume
+from reasoning_depth.training import experiment, final, resume, state
 
 SCORES = ('test', 'look_ahead')  # evaluations that are kept with parameters
+ONE_DEVICE = {'mesh.data': 1, 'mesh.model': 1}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -28,18 +32,21 @@ class Trained:
   """A trained model, from `reasoning_depth.load` or `reasoning_depth.train`.
 
   Attributes:
-    config: the whole config, read-only.
+    config: the whole config, read-only; `mesh` is one device, and
+      `evaluate({'mesh.data': 0})` takes all.
     params: the parameters, a tree of NumPy arrays.
     scores: as recorded when it was scored, by the name of the evaluation:
       'test' and, where there is one, 'look_ahead'; each as the file of that
       name in `evaluations/` of a run folder.
     step: updates made in training.
+    environment: what it was trained on: packages, devices, cores, revision.
   """
 
   config: ml_collections.ConfigDict
   params: Any
   scores: Mapping[str, Any]
   step: int
+  environment: Mapping[str, Any]
 
   @property
   def task(self) -> base.Task:
@@ -65,6 +72,51 @@ class Trained:
     """
     return np.asarray(self._run(self.params, np.asarray(tokens), depth))
 
+  def predict(
+    self, states: npt.ArrayLike, look_ahead: int | Sequence[int] = 1
+  ) -> own_orbits.Prediction:
+    """Predicts how orbits of your own go on, and what they leave open.
+
+    Args:
+      states: observed states of 0 and 1, [T, W], or [N, T, W] of N orbits.
+        Other sizes than those of training are allowed where the parameters do
+        not depend on them.
+      look_ahead: steps after the last state, ascending; a model that was
+        trained on one step alone is fed its answers.
+
+    Returns:
+      with `states` int8 [N, K, W] and `determined` bool [N, K, W]; printed, it
+      shows both, and `report.predictions.figure(prediction.rows())` draws them.
+
+    Raises:
+      UsageError: for anything else than such states, or a model that cannot be
+        asked for them.
+    """
+    with settings.within('states: '):
+      observed = own_orbits.checked(states)
+    ks = own_orbits.check_ks(look_ahead)
+    N, T, W = observed.shape
+    groups = self.config.to_dict()
+    before = groups['task'].get('num_states'), groups['task'].get('width')
+    with settings.within(f'{T} states of {W} cells: '):
+      self.task.for_states(T, W)
+      exp = self._with(
+        {
+          'task.num_states': T,
+          'task.width': W,
+          'eval.batch_size': min(N, groups['eval']['batch_size']),
+          **ONE_DEVICE,
+        }
+      )
+    notes = ()
+    if before != (T, W):
+      notes = (
+        f'{T} states of {W} cells; trained on {before[0]} of {before[1]}',
+      )
+    params = jax.device_put(self.params, sharding.replicated(exp.mesh))
+    evaluator = experiment.evaluator(exp)
+    return own_orbits.predict(evaluator, params, observed, ks, notes)
+
   def evaluate(
     self, overrides: Mapping[str, Any] | None = None
   ) -> dict[str, Any]:
@@ -87,10 +139,31 @@ class Trained:
     found = dict(final.score(exp, params))
     return {name: result.summary() for name, result in found.items()}
 
+  def save(self, path: str | os.PathLike[str], dtype: str = 'float32') -> None:
+    """Writes one safetensors file that `reasoning_depth.load` reads.
+
+    Config, scores, step and environment are in its metadata.
+
+    Args:
+      path: of the file, `.safetensors`; one that is there is replaced.
+      dtype: float32; or float16 or bfloat16, of half the size: the scores in
+        the file are then still those of the parameters before rounding.
+
+    Raises:
+      UsageError: for another dtype, or where a value does not fit it.
+    """
+    facts = {
+      'config': self.config.to_dict(),
+      'scores': self.scores,
+      'step': self.step,
+      'environment': self.environment,
+    }
+    weights.write(pathlib.Path(path), self.params, facts, dtype)
+
   def __repr__(self) -> str:
     count = sum(x.size for x in jax.tree.leaves(self.params))
-    flat = settings.flatten(self.config)
-    name, of = flat['model.name'], flat['task.name']
+    groups = self.config.to_dict()
+    name, of = (groups[group]['name'] for group in ('model', 'task'))
     return f'<{name} on {of}: {count:,} parameters, {self.step:,} updates>'
 
   @functools.cached_property
@@ -114,29 +187,75 @@ class Trained:
     return exp
 
 
-def of_run(folder: pathlib.Path) -> Trained:
+def of_run(
+  folder: pathlib.Path, config: ml_collections.ConfigDict | None = None
+) -> Trained:
   """The newest checkpoint of a run folder; scores as they stand there.
+
+  Args:
+    folder: the run folder.
+    config: its config, with changes that the checkpoint allows; None for its
+      own, on one device.
 
   Raises:
     UsageError: where the folder is no run folder or has no checkpoint.
   """
-  config = config_lib.read(folder)
+  if config is None:
+    config = config_lib.read(folder)
+    configuration.update(config, ONE_DEVICE)
   exp = experiment.build(config)
   current = resume.restore(exp, folder)
-  params = jax.device_get(current.best_params)
-  scores = {}
-  for name in SCORES:
-    path = folder / 'evaluations' / f'{name}.json'
-    if path.is_file():
-      scores[name] = _read_scores(path)
-  return Trained(config, params, scores, int(current.step))
+  params = jax.device_get(replicated(exp, current))
+  scores = {
+    name: archive.read_json(path)
+    for name in SCORES
+    if (path := folder / 'evaluations' / f'{name}.json').is_file()
+  }
+  environment = archive.read_json(folder / 'environment.json')
+  environment.pop('command', None)  # with paths of one machine
+  return Trained(config, params, scores, int(current.step), environment)
 
 
-def _read_scores(path: pathlib.Path) -> dict[str, Any]:
+def replicated(exp: experiment.Experiment, current: state.TrainState) -> Any:
+  """The parameters to evaluate, replicated on all devices."""
+  where = sharding.replicated(exp.mesh)
+  return jax.jit(lambda x: x, out_shardings=where)(current.best_params)
+
+
+def of_file(path: pathlib.Path) -> Trained:
+  """What `Trained.save` wrote, on one device.
+
+  Raises:
+    UsageError: where the file is missing, damaged, or of another kind.
+  """
+  params, facts = weights.read(path)
+  with settings.within(f'{archive.line(path)}: '):
+    try:
+      config = config_lib.parse(facts['config'])
+      scores, environment, step = (
+        _json(facts, name, kind)
+        for name, kind in (
+          ('scores', dict),
+          ('environment', dict),
+          ('step', int),
+        )
+      )
+    except KeyError as error:
+      raise errors.UsageError(f'metadata: {error} is missing') from None
+    configuration.update(config, ONE_DEVICE)
+    check_shapes(experiment.build(config), params)
+  return Trained(config, params, scores, step, environment)
+
+
+def _json(facts: Mapping[str, str], name: str, kind: type) -> Any:
+  """A fact of a file; raises `UsageError` if it is of another type."""
   try:
-    return json.loads(path.read_bytes())
-  except (ValueError, RecursionError) as error:
-    raise errors.UsageError(f'{path}: {settings.shown(error)}') from None
+    value = json.loads(facts[name])
+  except (ValueError, RecursionError):
+    value = None
+  if type(value) is not kind:
+    raise errors.UsageError(f'metadata: {name} is damaged')
+  return value
 
 
 def check_shapes(exp: experiment.Experiment, params: Any) -> None:
@@ -150,6 +269,6 @@ def check_shapes(exp: experiment.Experiment, params: Any) -> None:
   for name in sorted(needed.keys() | given.keys()):
     if needed.get(name) != given.get(name):
       raise errors.UsageError(
-        f'the parameters are of another model: {name} has the shape '
-        f'{given.get(name)}, {needed.get(name)} is needed'
+        f'the parameters do not fit: {name} has the shape {given.get(name)}, '
+        f'{needed.get(name)} is needed'
       )

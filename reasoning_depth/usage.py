@@ -9,6 +9,7 @@ MODES = {
   'show': 'print config, parameters and cost of a step; do not train',
   'evaluate': 'score the newest checkpoint of a run folder',
   'analyze': 'accuracy against depth steps, logit lens, activation patching',
+  'predict': 'how orbits of your own go on (--orbits, --k)',
   'export': 'write the newest checkpoint as a Hugging Face checkpoint',
   'replay': 'run the step at which a run diverged again',
 }

@@ -12,12 +12,13 @@ import pytest
 
 import reasoning_depth as rd
 from reasoning_depth import api
-from reasoning_depth.tasks import automata
+from reasoning_depth.exchange import weights
+from reasoning_depth.tasks import automata, possible
 from tests import tiny
 
 PACKAGE = pathlib.Path(rd.__file__).parent
 # Modules with examples in docstrings; the tests run them all.
-EXAMPLES = (api, automata)
+EXAMPLES = (api, automata, possible)
 
 
 @pytest.mark.parametrize('module', EXAMPLES, ids=lambda m: m.__name__)
@@ -109,10 +110,108 @@ def test_overrides_take_lists_and_whole_numbers():
 
 def test_what_is_no_run_is_refused(tmp_path):
   with pytest.raises(rd.UsageError, match='not a run folder'):
+    rd.load(tmp_path)
+  with pytest.raises(rd.UsageError, match='nowhere: no run folder, and not'):
     rd.load(tmp_path / 'nowhere')
+  with pytest.raises(rd.UsageError, match="did you mean 'recall'"):
+    rd.load('recal')
+  with pytest.raises(rd.UsageError, match='no such file'):
+    rd.load(tmp_path / 'x.safetensors')
+
+
+def test_a_file_gives_back_the_run(run, tmp_path):
+  _, trained = run
+  path = tmp_path / 'x.safetensors'
+  trained.save(path)
+  loaded = rd.load(path)
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, trained.params)
+  assert loaded.config.to_dict() == trained.config.to_dict()
+  assert (loaded.scores, loaded.step) == (trained.scores, 4)
+  assert loaded.environment == trained.environment
+  assert 'jax' in loaded.environment['packages']
+  assert 'command' not in loaded.environment
+
+
+def test_damaged_metadata_is_told_in_one_line(run, tmp_path):
+  _, trained = run
+  path = tmp_path / 'x.safetensors'
+  facts = {
+    'config': trained.config.to_dict(), 'scores': {}, 'step': 1,
+    'environment': {},
+  }  # fmt: skip
+  for change, message in (
+    ({'config': 'x'}, 'holds no named values'),
+    ({'config': {**facts['config'], 'sed': 1}}, "did you mean 'seed'"),
+    ({'step': None}, 'step'),
+    ({'scores': [1]}, 'scores'),
+  ):
+    weights.write(path, trained.params, {**facts, **change}, 'float32')
+    with pytest.raises(rd.UsageError, match=message) as told:
+      rd.load(path)
+    assert '\n' not in str(told.value)
+  weights.write(path, trained.params, {'config': facts['config']}, 'float32')
+  with pytest.raises(rd.UsageError, match="metadata: 'scores' is missing"):
+    rd.load(path)
+  weights.write(path, {'a': np.ones(2)}, facts, 'float32')
+  with pytest.raises(rd.UsageError, match='the parameters do not fit'):
+    rd.load(path)
+
+
+def test_a_config_of_an_earlier_version_gets_the_new_fields(run, tmp_path):
+  _, trained = run
+  facts = {'scores': {}, 'step': 1, 'environment': {}}
+  facts['config'] = trained.config.to_dict()
+  del facts['config']['task']['flip']
+  path = tmp_path / 'x.safetensors'
+  weights.write(path, trained.params, facts, 'float32')
+  assert rd.load(path).config.task.flip == 0.0
+
+
+def test_own_orbits_of_any_size_are_predicted(run):
+  _, trained = run
+  orbits = np.random.default_rng(0).integers(0, 2, (2, 4, 7))
+  found = trained.predict(orbits, (1, 3))
+  assert found.states.shape == found.determined.shape == (2, 2, 7)
+  assert found.notes == ('4 states of 7 cells; trained on 3 of 5',)
+  assert all('no rule of radius 1' in text for text in found.contradictions)
+  alone = trained.predict(orbits[1], (1, 3))
+  np.testing.assert_array_equal(alone.states[0], found.states[1])
+
+
+@pytest.mark.parametrize(
+  'orbits,message',
+  [
+    ([[0, 1, 1, 0, 2]], 'states: orbit 1, row 1, cell 5 is 2'),
+    ([[0, 1]], '1 states of 2 cells: width=2: a lattice of radius 1'),
+  ],
+)
+def test_other_orbits_are_refused(run, orbits, message):
+  with pytest.raises(rd.UsageError, match=message):
+    run[1].predict(orbits)
+
+
+def test_a_model_with_places_of_its_own_takes_their_size_alone():
+  exp = tiny.experiment(
+    'transformer', 'smoke,k=1', model={'positions': 'learned'}
+  )
+  params = tiny.init(exp.model, exp.task.length)
+  made = rd.Trained(exp.config, params, {}, 0, {})
+  assert made.predict([[0, 1, 1, 0, 1]] * 3).states.shape == (1, 1, 5)
+  with pytest.raises(rd.UsageError) as told:
+    made.predict([[0, 1, 1, 0, 1, 1]] * 3)
+  assert str(told.value).startswith(
+    '3 states of 6 cells: the parameters do not fit: '
+  )
+
+
+def test_tasks_without_states_take_no_orbits():
+  config = rd.config('association:smoke', {'mesh.data': 1})
+  made = rd.Trained(config, {}, {}, 0, {})
+  with pytest.raises(rd.UsageError, match='the task shows no states'):
+    made.predict([[0, 1, 1]])
 
 
 def test_parameters_of_another_model_are_refused(run):
   _, trained = run
-  with pytest.raises(rd.UsageError, match='parameters are of another model'):
+  with pytest.raises(rd.UsageError, match='the parameters do not fit'):
     trained.evaluate({'model.width': 16})

@@ -33,6 +33,13 @@ PROCESSES = flags.DEFINE_integer(
 PROCESS = flags.DEFINE_integer(
   'process_id', None, 'Number of this process from 0, with --coordinator'
 )
+ORBITS = flags.DEFINE_string(
+  'orbits', None, 'For predict: a file of your own orbits, text or .npy'
+)
+K = flags.DEFINE_string(
+  'k', None, 'For predict: steps to look ahead, as in --k=1,4,64'
+)
+OF_MODE = {'predict': (ORBITS, K)}  # flags of one mode alone
 
 
 def main(argv: list[str]) -> int:
@@ -73,7 +80,16 @@ def _run(overrides: list[str]) -> None:
     config = config_lib.read(_folder())
   configuration.apply(config, overrides)
   with distributed.together():
-    modes.MODES[MODE.value](config, _folder(), overrides)
+    modes.MODES[MODE.value](config, _folder(), overrides, **_own_flags())
+
+
+def _own_flags() -> dict[str, str | None]:
+  """The flags of the mode; refuses those of others."""
+  for mode, of_mode in OF_MODE.items():
+    for flag in of_mode:
+      if mode != MODE.value and flag.value is not None:
+        raise errors.UsageError(f'--{flag.name}: only with --mode={mode}')
+  return {flag.name: flag.value for flag in OF_MODE.get(MODE.value, ())}
 
 
 def _folder() -> pathlib.Path:

@@ -21,9 +21,12 @@ FLOORS = {
   'analysis': 3,
   'training': 4,
   'bench': 5,
+  'trained': 5,
   'modes': 6,
   'show': 6,
   'usage': 6,
+  'api': 7,
+  '__init__': 8,
 }
 
 

@@ -372,6 +372,20 @@ class Task(settings.Settings):
       'the answers of this task have no look-ahead',
     )  # fmt: skip
 
+  def for_states(self, num_states: int, width: int) -> 'Task':
+    """The task with observed states [T, W] of other sizes, such as a user's.
+
+    A task that has it also has `tokens`, `question` and `possible`, as `orbits`
+    does; see `scoring.own_orbits`.
+
+    Raises:
+      UsageError: where the task shows no states, or not of such sizes.
+    """
+    del num_states, width
+    raise errors.UsageError(
+      'the task shows no states: own orbits need config.task.name=orbits'
+    )
+
 
 def draw(
   sample: Callable,

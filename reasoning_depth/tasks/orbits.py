@@ -7,7 +7,7 @@ state at look-ahead k, or the rule (group 0).
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from reasoning_depth.tasks import (
   orbit_files,
   orbit_scores,
   orbit_tokens,
+  possible,
 )
 
 SPLIT_BY = ('rules', 'classes')
@@ -375,6 +376,16 @@ class Orbits(base.Task):
     if needed:
       settings.complain('config.eval.look_ahead', look_ahead, needed)
     self._check_memory('config.eval', look_ahead, num_samples)
+
+  def for_states(self, num_states: int, width: int) -> 'Orbits':
+    """See `base.Task`."""
+    return dataclasses.replace(self, num_states=num_states, width=width)
+
+  def possible(
+    self, observed: np.ndarray, look_ahead: Sequence[int]
+  ) -> list[possible.Possible]:
+    """What observed states [N, T, W] leave possible, for each orbit."""
+    return [possible.possible(x, look_ahead, self.radius) for x in observed]
 
   def _check_memory(self, where, look_ahead, num_samples):
     """Checks that held-out states [N, T + max k, W] fit."""

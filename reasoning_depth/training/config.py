@@ -194,6 +194,14 @@ def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
   return configuration.read(folder, declared)
 
 
+def parse(text: str) -> ml_collections.ConfigDict:
+  """A config from JSON, of this or an earlier version.
+
+  Fields that it lacks get their defaults. Errors as `configuration.parse`.
+  """
+  return configuration.parse(text, declared, fill=True)
+
+
 def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:
   """Checks names, types, ranges, and constraints between fields.
 

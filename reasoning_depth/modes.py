@@ -12,7 +12,7 @@ import ml_collections
 from reasoning_depth import analysis, errors, settings, trained
 from reasoning_depth import show as showing
 from reasoning_depth.exchange import dataset as data_out
-from reasoning_depth.exchange import orbit_files
+from reasoning_depth.exchange import states as states_files
 from reasoning_depth.runtime import environment, writer
 from reasoning_depth.scoring import own_orbits
 from reasoning_depth.training import config as config_lib
@@ -218,7 +218,7 @@ def predict(
     config: of the run.
     folder: the run folder.
     overrides: none are allowed.
-    orbits: path of the orbits; see `exchange.orbit_files`.
+    orbits: path of the orbits; see `exchange.states`.
     k: look-aheads, as `1,4,64`; None for those of training.
   """
   # Imported late: Matplotlib is slow to load.
@@ -231,7 +231,7 @@ def predict(
   path = pathlib.Path(orbits)
   ks = own_orbits.parse_ks(k) if k else tuple(config.task.get('look_ahead', ()))
   with settings.within('--orbits='):
-    given = orbit_files.read(path)
+    given = states_files.read(path)
     with settings.within(f'{path}: '):
       given = own_orbits.checked(given)
   found = trained.of_run(folder).predict(given, ks)

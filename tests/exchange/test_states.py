@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reasoning_depth import errors
-from reasoning_depth.exchange import orbit_files
+from reasoning_depth.exchange import states
 
 TWO = np.array([[[0, 1, 1], [1, 0, 0]], [[0, 0, 1], [1, 1, 1]]])
 
@@ -20,14 +20,14 @@ TWO = np.array([[[0, 1, 1], [1, 0, 0]], [[0, 0, 1], [1, 1, 1]]])
 def test_texts_are_read(tmp_path, text):
   path = tmp_path / 'orbits.txt'
   path.write_bytes(text.encode())
-  np.testing.assert_array_equal(orbit_files.read(path), TWO)
+  np.testing.assert_array_equal(states.read(path), TWO)
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, bool, np.int64, np.float32])
 def test_arrays_are_read(tmp_path, dtype):
   path = tmp_path / 'orbits.npy'
   np.save(path, TWO.astype(dtype))
-  np.testing.assert_array_equal(orbit_files.read(path), TWO)
+  np.testing.assert_array_equal(states.read(path), TWO)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_other_texts_are_refused_in_one_line(tmp_path, content, message):
   path = tmp_path / 'orbits.txt'
   path.write_bytes(content if isinstance(content, bytes) else content.encode())
   with pytest.raises(errors.UsageError) as told:
-    orbit_files.read(path)
+    states.read(path)
   assert str(told.value).startswith(f'{path}: {message}')
   assert '\n' not in str(told.value)
 
@@ -67,16 +67,16 @@ def test_arrays_that_are_none_are_refused_in_one_line(tmp_path):
   ):
     path.write_bytes(content)
     with pytest.raises(errors.UsageError) as told:
-      orbit_files.read(path)
+      states.read(path)
     assert message in str(told.value) and '\n' not in str(told.value)
 
 
 def test_missing_and_large_files_are_refused(tmp_path, monkeypatch):
   with pytest.raises(errors.UsageError, match='No such file'):
-    orbit_files.read(tmp_path / 'nowhere.txt')
+    states.read(tmp_path / 'nowhere.txt')
   with pytest.raises(errors.UsageError, match='directory'):
-    orbit_files.read(tmp_path)
-  monkeypatch.setattr(orbit_files, 'MOST_BYTES', 3)
+    states.read(tmp_path)
+  monkeypatch.setattr(states, 'MOST_BYTES', 3)
   (tmp_path / 'large').write_text('0101')
   with pytest.raises(errors.UsageError, match='more than'):
-    orbit_files.read(tmp_path / 'large')
+    states.read(tmp_path / 'large')

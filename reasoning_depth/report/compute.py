@@ -156,7 +156,7 @@ def picture(
   for ax in axes[:, 0]:
     ax.set_ylabel('exact match, share of the ceiling')
   figure.suptitle(title)
-  figure.draw_without_rendering()
+  figure.get_layout_engine().execute(figure)
   figure.set_layout_engine('none')  # names are placed in the final layout
   for ax, found in zip(axes.flat, panels.values(), strict=False):
     labels.write(

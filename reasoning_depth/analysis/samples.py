@@ -48,6 +48,11 @@ def analyze(
     for name, axis in (('said', 2), ('chance', 2), ('answer', 0), ('steps', 0))
   }
   varies = bool(np.ptp(seen['steps']) > 0)
+  scored = np.full(c.samples, seen['said'].shape[0])
+  if config.train.depth_loss == 'look_ahead':
+    scored = found.batch.group[: c.samples]
+  elif model.stepwise:
+    scored[:] = model.trained_depth()
   return {
     'group_name': task.group_name,
     'labels': list(task.group_labels),
@@ -62,7 +67,9 @@ def analyze(
     'mean_steps': _rounded(seen['steps'].mean(0)) if varies else None,
     'num_samples': c.samples,
     'samples': [
-      _sample(found, seen, i, varies) for i in range(min(SHOWN, c.samples))
+      # After which loop the answer is scored, from 1.
+      {'scored_after': int(scored[i]), **_sample(found, seen, i, varies)}
+      for i in range(min(SHOWN, c.samples))
     ],
   }
 

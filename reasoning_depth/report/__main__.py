@@ -13,13 +13,9 @@ import rich.console
 
 from reasoning_depth import errors, report
 from reasoning_depth.report import (
-  ahead,
   compute,
-  depth_bars,
   halting,
-  learning,
-  lines,
-  plots,
+  joint,
   records,
   runs,
   tables,
@@ -87,14 +83,14 @@ def _report(flags: argparse.Namespace) -> None:
       kept += [path for path in drawn if path.stem.startswith(halting.NAME)]
       written += [*drawn, *report.write_pages(run, drawn)]
   several = len(all_runs) > 1 or flags.out is not None
-  joint, groups = [], flags.compute
+  groups, together = flags.compute, []
   if several:
-    joint = _joint(all_runs, named, out, groups)
+    together = joint.draw(all_runs, named, out, groups)
   elif groups is not None:
-    joint = compute.draw(named, out, groups or compute.GROUPS)
+    together = compute.draw(named, out, groups or compute.GROUPS)
   if several or first.is_file():
-    joint.append(report_page.write(named, [*joint, *kept], out))
-  written += joint
+    together.append(report_page.write(named, [*together, *kept], out))
+  written += together
   console = rich.console.Console()
   if console.is_terminal:
     for far in (False, True):
@@ -109,29 +105,6 @@ def _report(flags: argparse.Namespace) -> None:
     print(tables.markdown(all_runs))
   for path in written:
     print(path, file=sys.stderr)
-
-
-def _joint(
-  all_runs: Sequence[runs.Run],
-  named: sections.Named,
-  out: pathlib.Path,
-  groups: Sequence[int] | None,
-) -> list[pathlib.Path]:
-  """Draws the plots of all runs together; returns the paths."""
-  joint = lines.join(all_runs)
-  drawn = [
-    plots.exact_match(joint, out / 'exact_match_joint.png'),
-    ahead.draw(ahead.join(all_runs), out / 'look_ahead_joint.png'),
-    depth_bars.draw(
-      {'': sections.depths(named)}, 'DepthScore', out / 'depth_score_joint.png'
-    ),
-    learning.draw(joint, out / 'learning_joint.png'),
-  ]
-  if groups is not None or all(
-    line.group_name == 'look_ahead' for line in joint
-  ):
-    drawn += compute.draw(named, out, groups or compute.GROUPS)
-  return [path for path in drawn if path is not None]
 
 
 if __name__ == '__main__':

@@ -63,7 +63,9 @@ class Page:
   def _note(self, event: dict[str, Any]) -> None:
     method, params = event.get('method'), event.get('params', {})
     if method == 'Network.requestWillBeSent':
-      self.requests.append(params['request']['url'])
+      address = params['request']['url']
+      # A picture inside of the page counts as a request, but asks nobody.
+      self.requests += [address] * (not address.startswith('data:'))
     elif method in _BAD:
       self.complaints.append(params)
 

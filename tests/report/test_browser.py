@@ -48,8 +48,10 @@ def test_looking_inside_steps_through_samples_loops_and_cells(folder):
   with browser.opened(folder / 'look_inside.html') as page:
     page.screen(390)
     told = "document.getElementById('verdict').textContent"
-    # The last loop of training, the second of three, says a wrong first cell.
-    assert page.value(told).startswith('After loop 2, layer 2: 7 of 8 right.')
+    # The second of three loops says a wrong first cell.
+    assert page.value(told).startswith(
+      'After loop 2, layer 2 (scored): 7 of 8 '
+    )
     page.value(
       'document.querySelector(\'[aria-label="one loop more"]\').click()'
     )

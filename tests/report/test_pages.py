@@ -8,9 +8,16 @@ import pytest
 import run_folders
 
 from reasoning_depth import errors, report
-from reasoning_depth.report import __main__ as program
-from reasoning_depth.report import style
-from reasoning_depth.report.pages import figures, html, look_inside
+from reasoning_depth.report import (
+  halting,
+  joint,
+  lines,
+  pictures,
+  plots,
+  runs,
+  style,
+)
+from reasoning_depth.report.pages import figures, html, look_inside, sections
 from reasoning_depth.report.pages import report as report_page
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -84,7 +91,8 @@ def test_text_of_run_folders_stays_text(tmp_path):
 def test_pages_ask_nobody_for_anything(tmp_path):
   folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
   run_folders.write_samples(folder)
-  for path in report.write(folder)[-2:]:
+  run = runs.load(folder)
+  for path in report.write_pages(run, [pictures.orbits(run)]):
     page = Reader(path)
     addresses = page.values('src') + page.values('href')
     addresses += page.values('xlink:href')
@@ -93,16 +101,19 @@ def test_pages_ask_nobody_for_anything(tmp_path):
     assert "default-src 'none'" in page.values('content')[0]
 
 
+def written(folder, folders, drawn=()):
+  named = sections.by_setting([runs.load(path) for path in folders])
+  return report_page.write(named, drawn, folder)
+
+
 def test_configs_stand_side_by_side_with_their_differences_only(tmp_path):
   folders = [
     run_folders.write_run(tmp_path / f'{m}{s}', {1: x}, model=m, seed=s)
     for m, s, x in (('armt', 0, 0.8), ('armt', 1, 0.7), ('lstm', 0, 0.3))
   ]
-  out = tmp_path / 'out'
-  assert program.main([*map(str, folders), f'--out={out}']) == 0
-  page = Reader(out / report_page.NAME)
-  assert page.texts['h1'] == ['3 runs of 2 settings']
-  text = (out / report_page.NAME).read_text()
+  path = written(tmp_path, folders)
+  assert Reader(path).texts['h1'] == ['3 runs of 2 settings']
+  text = path.read_text()
   text = text[text.index('id="configs"') : text.index('id="hardware')]
   fields = re.findall('<th scope="row"[^>]*>([^<]*)', text)
   assert fields == ['seed', 'model.name']
@@ -118,17 +129,17 @@ def test_a_page_of_several_runs_draws_horizons_and_costs(tmp_path):
     run_folders.write_cost(folder, 3e12 * (1 + gain))
     far = {k: run_folders.score(0.5) for k in (8, 16)}
     run_folders.write_evaluation(folder, far, name='look_ahead', horizon=8)
-    test = json.loads((folder / 'evaluations/test.json').read_text())
-    test |= {'horizon': 4}
-    (folder / 'evaluations/test.json').write_text(json.dumps(test))
-    folders.append(str(folder))
-  assert program.main([*folders, f'--out={tmp_path}']) == 0
-  page = Reader(tmp_path / report_page.NAME)
-  (headline,) = page.texts['h1']
-  assert headline == (
+    path = folder / 'evaluations/test.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'horizon': 4}))
+    folders.append(folder)
+  all_runs = [runs.load(path) for path in folders]
+  named = sections.by_setting(all_runs)
+  drawn = joint.draw(all_runs, named, tmp_path, [4])
+  page = Reader(report_page.write(named, drawn, tmp_path))
+  assert page.texts['h1'] == [
     '2 runs of 2 settings: the highest DepthScore is 2.950, of '
     'looped · multi_horizon'
-  )
+  ]
   assert page.texts['h2'] == [
     'Results', 'Look-ahead', 'DepthScore and horizon', 'Equal compute',
     'Training', 'Configs', 'Hardware and time',
@@ -140,45 +151,47 @@ def test_a_page_of_several_runs_draws_horizons_and_costs(tmp_path):
 
 def test_figures_that_do_not_fit_are_left_out_and_named(tmp_path, monkeypatch):
   folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
-  drawn = report.write(folder)[:-1]
-  sizes = [len(figure.html) for figure in figures.load(drawn)]
+  drawn = report.draw(runs.load(folder))
+  sizes = [len(figure.html.encode()) for figure in figures.load(drawn)]
   kept, left_out = figures.fitting(figures.load(drawn), sum(sizes) - 1)
   assert (len(kept), len(left_out)) == (2, 1)
   monkeypatch.setattr(report_page, '_MOST_BYTES', 0)
-  text = report.write(folder)[-1].read_text()
+  text = written(folder, [folder], drawn).read_text()
   assert '<svg' not in text
   assert 'below 1 MB: plots/exact_match.png, plots/orbits.png' in text
 
 
 def test_an_svg_is_the_same_each_time(tmp_path):
-  folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
-  path = folder / 'plots/exact_match.svg'
-  report.write(folder)
-  before = path.read_bytes()
-  report.write(folder)
-  assert path.read_bytes() == before and b'>look-ahead k<' in before
+  run = runs.load(run_folders.write_run(tmp_path / 'run', {1: 0.8}))
+  path = run.plot_path('x')
+  drawn = []
+  for _ in range(2):
+    plots.exact_match(lines.join([run]), path)
+    drawn.append(path.with_suffix('.svg').read_text())
+  assert drawn[0] == drawn[1] and '>look-ahead k<' in drawn[0]
 
 
 def test_samples_that_do_not_fit_are_left_out(tmp_path, monkeypatch):
   folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
   run_folders.write_samples(folder, count=9)
-  path = folder / 'look_inside.html'
-  report.write(folder)
+  run = runs.load(folder)
+  (path,) = look_inside.write(run)
   assert '9 answers, 4 right' in path.read_text()
-  sample = json.loads((folder / 'evaluations/samples.json').read_text())
-  size = len(json.dumps(sample['samples'][0], separators=(',', ':')))
+  sample = run.analyses['samples']['samples'][0]
+  size = len(json.dumps(sample, separators=(',', ':')))
   monkeypatch.setattr(look_inside, '_MOST_BYTES', 3 * size + 50)
-  report.write(folder)
+  look_inside.write(run)
   assert '3 answers, 1 right' in path.read_text()
 
 
 def test_a_halting_model_gets_a_map(tmp_path):
   folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
   run_folders.write_samples(folder, halts=False)
-  assert not [p for p in report.write(folder) if p.stem == 'halting']
+  assert halting.draw(runs.load(folder)) == []
   run_folders.write_samples(folder)
-  assert [p for p in report.write(folder) if p.stem == 'halting']
-  assert 'Halting' in Reader(folder / 'report.html').texts['h2']
+  drawn = halting.draw(runs.load(folder))
+  assert drawn == [folder / 'plots/halting.png']
+  assert 'Halting' in Reader(written(folder, [folder], drawn)).texts['h2']
 
 
 def test_an_analysis_without_a_field_is_named(tmp_path):
@@ -189,7 +202,7 @@ def test_an_analysis_without_a_field_is_named(tmp_path):
   del found['samples'][1]['said']
   path.write_text(json.dumps(found))
   with pytest.raises(errors.UsageError, match=r"samples\[1\]: no field 'said'"):
-    report.write(folder)
+    look_inside.write(runs.load(folder))
 
 
 def test_pieces_escape():

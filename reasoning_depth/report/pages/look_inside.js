@@ -188,15 +188,14 @@ function drawCurve() {
   values.forEach((_, n) => {
     if (n % every === 0) c.fillText(String(n + 1), x(n) - 3, height - 8);
   });
-  if (data.trained_loops && data.trained_loops <= N) {
-    c.strokeStyle = color('--grey');
-    c.setLineDash([4, 4]);
-    c.beginPath();
-    c.moveTo(x(data.trained_loops - 1), top);
-    c.lineTo(x(data.trained_loops - 1), bottom);
-    c.stroke();
-    c.setLineDash([]);
-  }
+  const scored = x(sample().scored_after - 1);
+  c.strokeStyle = color('--grey');
+  c.setLineDash([4, 4]);
+  c.beginPath();
+  c.moveTo(scored, top);
+  c.lineTo(scored, bottom);
+  c.stroke();
+  c.setLineDash([]);
   c.strokeStyle = color('--link');
   c.fillStyle = color('--link');
   c.lineWidth = 2;
@@ -234,8 +233,10 @@ function words() {
   const here = said();
   const wrong = here.filter((token, i) => token !== s.target[i]).length;
   const final = s.answer.filter((token, i) => token !== s.target[i]).length;
+  const last = at.loop + 1 === s.scored_after && at.layer + 1 === data.layers;
   const loops = `${data.loop_name} ${at.loop + 1}`;
-  const where = data.layers > 1 ? `${loops}, layer ${at.layer + 1}` : loops;
+  const where = (data.layers > 1 ? `${loops}, layer ${at.layer + 1}` : loops) +
+    (last ? ' (scored)' : '');
   const cells = s.target.length;
   element('sample-text').textContent =
     `${at.sample + 1} of ${data.samples.length} (${label(s.group)}, ${final ? 'answered wrong' : 'answered right'})`;
@@ -247,7 +248,7 @@ function words() {
   const percent = s.percent[at.loop][at.layer][at.cell];
   element('verdict').textContent =
     `After ${where}: ${cells - wrong} of ${cells} right. Cell ${name(at.cell)}: ` +
-    `says ${here[at.cell]}, right is ${s.target[at.cell]}, with a chance of ${percent} %. ` +
+    `says ${here[at.cell]}, right is ${s.target[at.cell]}, which has a chance of ${percent} %. ` +
     (final ? `The model's answer is wrong in ${final} of ${cells}.` : "The model's answer is right.");
   element('tokens').hidden = data.lattice;
   if (!data.lattice) element('read').textContent = s.inputs.join(' ');
@@ -273,12 +274,13 @@ function draw() {
 }
 
 function choose(what, value) {
-  at[what] = value;
+  at[what] = Math.min(Math.max(value, 0), Number(element(what).max));
+  if (what === 'sample') at.loop = sample().scored_after - 1;
   draw();
 }
 
 if (data.samples.length) {
-  at.loop = Math.min(data.trained_loops ?? data.loops, data.loops) - 1;
+  at.loop = sample().scored_after - 1;
   element('layers').hidden = data.layers === 1;
   for (const what of Object.keys(at)) {
     element(what).addEventListener('input', (event) =>

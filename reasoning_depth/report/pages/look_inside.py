@@ -18,8 +18,10 @@ _NEEDED = (
   'group_name', 'labels', 'loop_name', 'layers', 'loops', 'trained_loops',
   'row_tokens', 'positions', 'milestones', 'samples', 'step', 'split',
 )  # fmt: skip
-_OF_SAMPLE = ('group', 'at', 'target', 'answer', 'milestones', 'said',
-              'percent')  # fmt: skip
+_OF_SAMPLE = (
+  'group', 'scored_after', 'at', 'target', 'answer', 'milestones', 'said',
+  'percent',
+)  # fmt: skip
 
 
 def write(run: runs.Run) -> list[pathlib.Path]:

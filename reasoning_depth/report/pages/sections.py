@@ -65,22 +65,10 @@ def _of(score: runs.Score) -> str:
   return '' if best is None else f' of at most {best:.3f}'
 
 
-def depths(named: Named) -> dict[str, depth_score.Depth]:
-  """Scores at look-ahead 1 to 4, of settings that have them."""
-  found = {}
-  for name, members in named.items():
-    scored = [run for run in members if run.evaluation is not None]
-    if scored and all(
-      run.evaluation.group_name == 'look_ahead' for run in scored
-    ):
-      found[name] = depth_score.depth(scored)
-  return found
-
-
 def _depth_scores(named: Named) -> dict[str, float]:
   scores = {
     name: row.depth_scores(depth_score.exact_match)
-    for name, row in depths(named).items()
+    for name, row in depth_score.by_setting(named).items()
   }
   return {n: statistics.fmean(found) for n, found in scores.items() if found}
 
@@ -111,9 +99,7 @@ def tiles(run: runs.Run) -> dict[str, str]:
 def results(named: Named) -> str:
   """Scores by group, with intervals and ceiling; of several by setting too."""
   members = [run for found in named.values() for run in found]
-  every = html.table(
-    tables.cells(members), 'Scores by run and group', tables.TEXT
-  )
+  every = _scores(members, 'Scores by run and group')
   notes = html.paragraphs(tables.notes(members))
   if len(members) == 1:
     return every + notes
@@ -129,6 +115,16 @@ def results(named: Named) -> str:
     ('setting',),
   )
   return joint + html.folded('Every run', every + notes)
+
+
+def _scores(
+  members: Sequence[runs.Run], caption: str, ahead: bool = False
+) -> str:
+  """The table of all scores; what the headline says of one run is left out."""
+  rows = tables.cells(members, ahead)
+  if len(members) == 1:
+    rows = [{n: x for n, x in r.items() if n not in tables.TEXT} for r in rows]
+  return html.table(rows, caption, tables.TEXT)
 
 
 def _by_group(name: str, line: lines.Line) -> dict[str, str]:
@@ -154,11 +150,7 @@ def _filled(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 def look_ahead(named: Named) -> str:
   """Scores at the look-aheads of `eval.look_ahead`."""
   members = [run for found in named.values() for run in found]
-  table = html.table(
-    tables.cells(members, ahead=True),
-    'Scores at further look-aheads',
-    tables.TEXT,
-  )
+  table = _scores(members, 'Scores at further look-aheads', ahead=True)
   return table if len(members) == 1 else html.folded('Every run', table)
 
 
@@ -166,7 +158,7 @@ def depth(named: Named) -> str:
   """DepthScores, horizons and costs by setting."""
   rows = [
     {'setting': name} | depth_table.cells(row)
-    for name, row in depths(named).items()
+    for name, row in depth_score.by_setting(named).items()
     if row.depth_scores(depth_score.exact_match)
   ]
   return html.table(

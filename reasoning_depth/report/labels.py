@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import matplotlib.axes
-import matplotlib.patheffects
 import numpy as np
+from matplotlib.backends import backend_agg
 
 # All in points, 1/72 inch.
 _MARK = 4  # half the side of a point's square
@@ -19,7 +19,7 @@ _TOWARDS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)  # [O, 2]
 _MOVES = np.repeat(_RADII, _DIRECTIONS)[:, None] * _TOWARDS
 _ALONG = np.linspace(0.1, 1, 10)[:, None]  # of a line to a name
 # Keeps letters apart from lines behind them.
-_HALO = [matplotlib.patheffects.withStroke(linewidth=2, foreground='white')]
+_BEHIND = {'facecolor': 'white', 'alpha': 0.7, 'edgecolor': 'none', 'pad': 0}
 _OUTSIDE = 1e6  # cost of each point that a name leaves the panel by
 
 
@@ -115,12 +115,12 @@ def write(
     return
   scale = ax.figure.dpi / 72  # pixels per point
   texts = [
-    ax.text(
-      x[0], y[0], name, size=size, color=color, va='bottom', path_effects=_HALO
-    )
+    ax.text(x[0], y[0], name, size=size, color=color, va='bottom', bbox=_BEHIND)
     for name, color in zip(names, colors, strict=True)
   ]
-  sizes = [text.get_window_extent().size for text in texts]
+  # One for all names: by default each makes a canvas of its own.
+  renderer = backend_agg.FigureCanvasAgg(ax.figure).get_renderer()
+  sizes = [text.get_window_extent(renderer).size for text in texts]
   points = ax.transData.transform(np.column_stack([x, y])) / scale
   panel = np.array(ax.bbox.extents) / scale
   found = place(points, np.array(sizes) / scale, panel)

@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib
 import matplotlib.figure
-import matplotlib.text
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, VERMILLION, GREEN = '#0072B2', '#D55E00', '#009E73'
@@ -77,8 +76,6 @@ def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path)
   figure.set_layout_engine('none')  # it stays as it is
-  for text in figure.findobj(matplotlib.text.Text):
-    text.set_path_effects([])  # an SVG would have its letters as curves
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'salt'}):
     figure.savefig(
       path.with_suffix('.svg'), transparent=True, metadata={'Date': None}

@@ -7,8 +7,8 @@
 Each cell of the grid is one run of main.py, in its own process and run folder,
 then the evaluations of its row, and one JSON file under --results. Cells that
 have their file are skipped, so the same command again goes on. A cell that
-fails is named, and the others still run. Table and pictures are made from the
-JSON files alone. Flags for main.py come after `--`.
+fails is named, and the others still run. Table, pictures and report.html are
+made from the JSON files alone. Flags for main.py come after `--`.
 """
 
 import argparse
@@ -23,7 +23,15 @@ from typing import Any
 from launch import grids
 from launch.grids import base
 from reasoning_depth import errors
-from reasoning_depth.report import depth_score, records, runs
+from reasoning_depth.report import (
+  ahead,
+  depth_score,
+  lines,
+  plots,
+  records,
+  runs,
+)
+from reasoning_depth.report.pages import report as report_page
 
 ROOT = pathlib.Path(__file__).parents[1]
 STOPPED = errors.Stopped.exit_code
@@ -195,8 +203,19 @@ def table(flags: argparse.Namespace) -> str:
 
 
 def draw(flags: argparse.Namespace) -> list[pathlib.Path]:
-  """Draws the pictures of finished cells, beside their JSON files."""
-  return flags.grid.draw(finished(flags), flags.results)
+  """Draws finished cells beside their JSON files, and writes their page."""
+  found, folder = finished(flags), flags.results
+  if not found:
+    return []
+  further = lines.of_rows(found, lambda run: run.ahead)
+  drawn = [
+    *flags.grid.draw(found, folder),
+    ahead.draw(further, folder / 'look_ahead.png')
+    if further
+    else plots.exact_match(lines.of_rows(found), folder / 'exact_match.png'),
+  ]
+  drawn = [path for path in drawn if path is not None]
+  return [*drawn, report_page.write(found, drawn, folder)]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

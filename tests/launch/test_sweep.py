@@ -138,9 +138,11 @@ def test_the_table_is_made_from_the_json_files_alone(tmp_path, capsys):
   drawn = {path.name for path in (tmp_path / 'results').glob('*.png')}
   assert drawn == {
     'depth_score.png', 'compute_parameters.png', 'compute_training.png',
-    'compute_answer.png',
+    'compute_answer.png', 'exact_match.png',
   }  # fmt: skip
   assert all(name in told.err for name in drawn)
+  page = (tmp_path / 'results/report.html').read_text()
+  assert '4 runs of 2 settings: the highest DepthScore is 2.450' in page
 
 
 def test_one_model_for_all_and_one_for_each_stay_apart(tmp_path):

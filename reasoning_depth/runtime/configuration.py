@@ -6,7 +6,7 @@ This module knows no field: callers pass the declared fields by dotted name.
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -46,13 +46,16 @@ def load(path_and_words: str) -> ml_collections.ConfigDict:
 
 
 def read(
-  folder: pathlib.Path, declare: Callable[[Mapping[str, Any]], Declared]
+  folder: pathlib.Path,
+  declare: Callable[[Mapping[str, Any]], Declared],
+  optional: Mapping[str, Any],
 ) -> ml_collections.ConfigDict:
   """Reads `config.json` of a run folder.
 
   Args:
     folder: the run folder.
     declare: from flat values to the fields that the config must have.
+    optional: groups that it may lack, with what stands for them.
 
   Raises:
     UsageError: where the folder is not a run folder or the file is damaged: not
@@ -68,6 +71,7 @@ def read(
   if reason:
     raise errors.UsageError(f'{where}{settings.shown(reason, _LONG)})')
   try:
+    value = {**optional, **value}
     flat = settings.flatten(value)
     declared = declare(flat)
     check_names(flat, declared)
@@ -176,11 +180,21 @@ def _of(name: str, flat: Mapping[str, Any]) -> str:
 
 
 def same(
-  config: ml_collections.ConfigDict, saved: ml_collections.ConfigDict
+  config: ml_collections.ConfigDict,
+  saved: ml_collections.ConfigDict,
+  free: Collection[str] = (),
 ) -> None:
-  """Raises `UsageError` naming the first field in which two configs differ."""
+  """Raises `UsageError` naming the first field in which two configs differ.
+
+  Args:
+    config: of now.
+    saved: of a run folder.
+    free: groups that may differ.
+  """
   ours, theirs = settings.flatten(config), settings.flatten(saved)
   for name in sorted(ours.keys() | theirs.keys()):
+    if name.partition('.')[0] in free:
+      continue
     if ours.get(name) != theirs.get(name):
       raise errors.UsageError(
         f'config.{name}={ours.get(name)}: the run folder was made with '

@@ -41,7 +41,7 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   try:
     if (folder / 'config.json').exists():
-      configuration.same(exp.config, config.read(folder))
+      configuration.same(exp.config, config.read(folder), config.FREE)
       environment.compare(folder / 'environment.json')
       return
     if folder.exists() and not _free(folder):

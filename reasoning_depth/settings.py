@@ -25,6 +25,7 @@ from reasoning_depth import errors
 INT32 = 2**31 - 1
 FLOAT32 = 3.4028234e38
 _SHOWN = 80  # most characters of a value in an error
+_PATH = 500  # the same of a path
 _KEY = 'setting'  # in a dataclass field's metadata
 KINDS = {
   bool: 'True or False',
@@ -271,6 +272,11 @@ def shown(value: Any, most: int = _SHOWN) -> str:
   text = str(value)
   text = text if len(text) <= most else text[:most] + '…'
   return text if text.isprintable() else ascii(text)
+
+
+def shown_path(path: Any) -> str:
+  """A path as printable text for an error; one is longer than a value."""
+  return shown(path, _PATH)
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:

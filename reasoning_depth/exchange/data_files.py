@@ -101,7 +101,7 @@ def signature(path: str) -> tuple[tuple[str, int, int], ...]:
     )
   except (OSError, ValueError) as error:  # a null character
     reason = getattr(error, 'strerror', None) or error
-    raise errors.UsageError(f'{settings.shown(path)}: {reason}') from None
+    raise errors.UsageError(f'{settings.shown_path(path)}: {reason}') from None
 
 
 def sha256(path: pathlib.Path) -> str:

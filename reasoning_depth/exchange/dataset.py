@@ -67,7 +67,7 @@ def write(
   """
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise errors.UsageError(
-      f'--workdir={settings.shown(folder)}: is there already; take a new or '
+      f'--workdir={settings.shown_path(folder)}: is there already; take a new or '
       'empty folder'
     )
   unfinished = folder.with_name(folder.name + '.unfinished')

@@ -26,7 +26,7 @@ def read(path: pathlib.Path) -> Any:
   Raises:
     UsageError: naming the file and the line, for anything else.
   """
-  with settings.within(f'{settings.shown(path)}: '):
+  with settings.within(f'{settings.shown_path(path)}: '):
     try:
       if path.stat().st_size > MOST_BYTES:
         raise errors.UsageError(f'more than {MOST_BYTES // 2**20} MiB')

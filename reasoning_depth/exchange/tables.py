@@ -56,7 +56,7 @@ def read(path: pathlib.Path) -> Columns:
 
 def complain(path: pathlib.Path, what: str) -> NoReturn:
   """Raises a `UsageError` about a file."""
-  raise errors.UsageError(f'{settings.shown(path)}: {what}')
+  raise errors.UsageError(f'{settings.shown_path(path)}: {what}')
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def load(path_and_words: str) -> ml_collections.ConfigDict:
   """
   path, _, words = path_and_words.partition(':')
   file = pathlib.Path(path)
-  where = f'--config={settings.shown(path)}'
+  where = f'--config={settings.shown_path(path)}'
   try:
     if not file.is_file():
       stems = [p.stem for p in file.parent.glob('*.py')]
@@ -69,7 +69,7 @@ def read(
   except errors.UsageError as error:
     reason = error
   raise errors.UsageError(
-    f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
+    f'--workdir={settings.shown_path(folder)}: not a run folder ({path.name}: '
     f'{reason})'
   )
 
@@ -225,6 +225,9 @@ def check_names(flat: Mapping[str, Any], declared: Declared) -> None:
     UsageError: for a field that is unknown, mistyped or missing.
   """
   for name, value in flat.items():
+    # An empty group, whose fields are missing.
+    if not value and any(n.startswith(f'{name}.') for n in declared):
+      continue
     if name not in declared:
       near = settings.suggest(name, declared)
       raise errors.UsageError(

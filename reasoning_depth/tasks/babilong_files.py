@@ -111,7 +111,7 @@ def _rows(part: tuple[pathlib.Path, str]) -> list[Row]:
     if column.dtype != object:
       tables.complain(path, f'column {name}: has numbers; needed is text')
   return [
-    Row(f'{settings.shown(path)}: row {i:,}', *row)
+    Row(f'{settings.shown_path(path)}: row {i:,}', *row)
     for i, row in enumerate(zip(*columns, strict=True))
   ]
 

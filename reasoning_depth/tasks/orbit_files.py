@@ -186,7 +186,7 @@ def check(path: str, fields: Any) -> None:
   Raises:
     UsageError: naming the field, or the file.
   """
-  of = f'the orbits of data={settings.shown(path)} have'
+  of = f'the orbits of data={settings.shown_path(path)} have'
   for name, value in found(path).items():
     given = getattr(fields, name)
     if value != given:
@@ -269,7 +269,7 @@ def _part(
   first = before = next(states, None)
   if first is None:
     tables.complain(path, f'has no column {state_name.format(0)}')
-  with settings.within(f'{settings.shown(path)}: '):
+  with settings.within(f'{settings.shown_path(path)}: '):
     automata.check_lattice(first.shape[1], radius)
   wrong, count = (len(rules), 0), 1
   for count, after in enumerate(states, 2):

@@ -55,7 +55,7 @@ class _Stored(base.Task):
 
   def _check_stored(self, split: str, batch: base.Batch) -> None:
     """Checks sequences and tokens against the task."""
-    of = f'data={settings.shown(self.data)}: split {split}'
+    of = f'data={settings.shown_path(self.data)}: split {split}'
     length = self.length if split == 'train' else self.held_out_length
     if batch.inputs.shape[1] != length:
       settings.complain(

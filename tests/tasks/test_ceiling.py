@@ -319,7 +319,7 @@ def test_errors():
     with pytest.raises(ValueError, match=match):
       ceiling.ceiling(rules, states, k, radius=radius, **options)
 
-  fails('radius=4', radius=4)
+  fails('radius=5', radius=5)
   fails('width=4', states=states[..., :4])
   fails('rule', radius=1)
   fails('look_ahead .2,.: .3,. is needed', k=k[:2])

@@ -59,21 +59,49 @@ def read(
       JSON, or with fields missing, unknown or of another type.
   """
   path = folder / 'config.json'
-  where = f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
   try:
-    value = json.loads(path.read_bytes(), object_pairs_hook=_unique_names)
-    reason = '' if isinstance(value, dict) else 'holds no named values'
-  except (OSError, ValueError, RecursionError) as error:
-    reason = getattr(error, 'strerror', None) or error
-  if reason:
-    raise errors.UsageError(f'{where}{settings.shown(reason, _LONG)})')
-  try:
-    flat = settings.flatten(value)
-    declared = declare(flat)
-    check_names(flat, declared)
+    return parse(path.read_bytes(), declare)
+  except OSError as error:
+    reason = error.strerror
   except errors.UsageError as error:
-    raise errors.UsageError(f'{where}{error})') from None
+    reason = error
+  raise errors.UsageError(
+    f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
+    f'{reason})'
+  )
+
+
+def parse(
+  text: str | bytes,
+  declare: Callable[[Mapping[str, Any]], Declared],
+  fill: bool = False,
+) -> ml_collections.ConfigDict:
+  """A config from JSON.
+
+  Args:
+    text: JSON.
+    declare: as of `read`.
+    fill: whether fields that are missing get their defaults, for a config of an
+      earlier version.
+
+  Raises:
+    UsageError: where it is not JSON, or with fields missing, unknown or of
+      another type.
+  """
+  try:
+    value = json.loads(text, object_pairs_hook=_unique_names)
+  except (ValueError, RecursionError) as error:
+    raise errors.UsageError(settings.shown(error, _LONG)) from None
+  if not isinstance(value, dict):
+    raise errors.UsageError('holds no named values')
+  flat = settings.flatten(value)
+  declared = declare(flat)
   config = ml_collections.ConfigDict(value)
+  if fill:
+    missing = {n: f.default for n, f in declared.items() if n not in flat}
+    config.update_from_flattened_dict(missing)
+    flat = missing | flat
+  check_names(flat, declared)
   # JSON may have an integer for a float: 1 for 1.0.
   with config.ignore_type():
     for name, v in flat.items():
@@ -114,18 +142,50 @@ def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
   Raises:
     UsageError: for an unknown field, or a value of another type.
   """
+  old = _known(config, name)
+  _set(config, name, text, _parse(old, text))
+
+
+def update(
+  config: ml_collections.ConfigDict, values: Mapping[str, Any]
+) -> None:
+  """Sets fields by dotted name: `{'train.num_steps': 100}`.
+
+  A list counts as a tuple, a whole number as a float where one is needed.
+
+  Raises:
+    UsageError: for an unknown field, or a value of another type.
+  """
+  for name, value in values.items():
+    old = _known(config, name)
+    new = tuple(value) if isinstance(value, list) else value
+    if not settings.Field(old, '').has_type(new):
+      new = None
+    elif isinstance(old, float):
+      new = float(new)
+    _set(config, name, value, new)
+
+
+def _known(config: ml_collections.ConfigDict, name: str) -> Any:
+  """The value of a field; raises `UsageError` if there is none."""
   known = settings.flatten(config)
   if name not in known:
     near = settings.suggest(name, known)
     raise errors.UsageError(
       f'config.{settings.shown(name)}: no such field{near}'
     )
-  old = known[name]
-  value = _parse(old, text)
+  return known[name]
+
+
+def _set(
+  config: ml_collections.ConfigDict, name: str, given: Any, value: Any
+) -> None:
+  """Sets a known field; raises `UsageError` for the value None."""
   if value is None:
+    old = settings.flatten(config)[name]
     allowed = settings.KINDS[type(old)]
     settings.complain(
-      f'config.{name}', text, f'must be {allowed}, such as {old}'
+      f'config.{name}', given, f'must be {allowed}, such as {old}'
     )
   config.update_from_flattened_dict({name: value})
 

@@ -1,8 +1,9 @@
 """The whole config: its groups, their declared fields, and the checks.
 
 A config has the groups `task`, `model`, `train`, `eval`, `analyze`,
-`checkpoint` and `mesh`, and a `seed`. The fields of `task` and `model` are
-those of the named task and model; `train` also has those of the method.
+`checkpoint`, `mesh` and `dataset`, and a `seed`. The fields of `task` and
+`model` are those of the named task and model; `train` also has those of the
+method.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from reasoning_depth import (
   tasks,
   training,
 )
+from reasoning_depth.exchange import dataset
 from reasoning_depth.runtime import checkpoint, configuration, sharding
 from reasoning_depth.scoring import evaluate, losses
 from reasoning_depth.training import optimizer
@@ -130,6 +132,7 @@ GROUPS: dict[str, type[settings.Settings]] = {
   'analyze': analysis.Settings,
   'checkpoint': checkpoint.Settings,
   'mesh': sharding.Settings,
+  'dataset': dataset.Settings,
 }
 _SEED = settings.Field(0, 'for initialisation, training data, held-out samples')
 
@@ -189,6 +192,14 @@ def default(
 def read(folder: pathlib.Path) -> ml_collections.ConfigDict:
   """The config of a run folder; errors as `configuration.read`."""
   return configuration.read(folder, declared)
+
+
+def parse(text: str) -> ml_collections.ConfigDict:
+  """A config from JSON, of this or an earlier version.
+
+  Fields that it lacks get their defaults. Errors as `configuration.parse`.
+  """
+  return configuration.parse(text, declared, fill=True)
 
 
 def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:

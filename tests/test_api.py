@@ -161,10 +161,12 @@ def test_a_config_of_an_earlier_version_gets_the_new_fields(run, tmp_path):
   _, trained = run
   facts = {'scores': {}, 'step': 1, 'environment': {}}
   facts['config'] = trained.config.to_dict()
-  del facts['config']['task']['flip']
+  del facts['config']['task']['flip'], facts['config']['dataset']
   path = tmp_path / 'x.safetensors'
   weights.write(path, trained.params, facts, 'float32')
-  assert rd.load(path).config.task.flip == 0.0
+  config = rd.load(path).config
+  assert config.task.flip == 0.0
+  assert config.dataset == trained.config.dataset  # a whole group
 
 
 def test_own_orbits_of_any_size_are_predicted(run):

@@ -96,12 +96,17 @@ def parse(
     raise errors.UsageError('holds no named values')
   flat = settings.flatten(value)
   declared = declare(flat)
-  config = ml_collections.ConfigDict(value)
+  missing = {n: f.default for n, f in declared.items() if n not in flat}
   if fill:
-    missing = {n: f.default for n, f in declared.items() if n not in flat}
-    config.update_from_flattened_dict(missing)
     flat = missing | flat
   check_names(flat, declared)
+  for name, default in missing.items():
+    *groups, field = name.split('.')
+    group = value
+    for part in groups:
+      group = group.setdefault(part, {})
+    group[field] = default
+  config = ml_collections.ConfigDict(value)
   # JSON may have an integer for a float: 1 for 1.0.
   with config.ignore_type():
     for name, v in flat.items():

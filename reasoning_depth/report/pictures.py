@@ -159,6 +159,7 @@ def _draw(
         vmax=len(PALETTE.colors) - 0.5,
         edgecolors='white',
         linewidth=0.3,
+        rasterized=True,  # in the SVG: thousands of cells
       )
   ax.set_aspect('equal')
   ax.invert_yaxis()

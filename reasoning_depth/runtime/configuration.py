@@ -6,7 +6,7 @@ This module knows no field: callers pass the declared fields by dotted name.
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -46,13 +46,16 @@ def load(path_and_words: str) -> ml_collections.ConfigDict:
 
 
 def read(
-  folder: pathlib.Path, declare: Callable[[Mapping[str, Any]], Declared]
+  folder: pathlib.Path,
+  declare: Callable[[Mapping[str, Any]], Declared],
+  fill: Collection[str] = (),
 ) -> ml_collections.ConfigDict:
   """Reads `config.json` of a run folder.
 
   Args:
     folder: the run folder.
     declare: from flat values to the fields that the config must have.
+    fill: as of `parse`.
 
   Raises:
     UsageError: where the folder is not a run folder or the file is damaged: not
@@ -60,7 +63,7 @@ def read(
   """
   path = folder / 'config.json'
   try:
-    return parse(path.read_bytes(), declare)
+    return parse(path.read_bytes(), declare, fill)
   except OSError as error:
     reason = error.strerror
   except errors.UsageError as error:
@@ -74,15 +77,15 @@ def read(
 def parse(
   text: str | bytes,
   declare: Callable[[Mapping[str, Any]], Declared],
-  fill: bool = False,
+  fill: Collection[str] = (),
 ) -> ml_collections.ConfigDict:
   """A config from JSON.
 
   Args:
     text: JSON.
     declare: as of `read`.
-    fill: whether fields that are missing get their defaults, for a config of an
-      earlier version.
+    fill: groups of which it may lack fields, or all, as it was written by an
+      earlier version; these get their defaults.
 
   Raises:
     UsageError: where it is not JSON, or with fields missing, unknown or of
@@ -96,9 +99,12 @@ def parse(
     raise errors.UsageError('holds no named values')
   flat = settings.flatten(value)
   declared = declare(flat)
-  missing = {n: f.default for n, f in declared.items() if n not in flat}
-  if fill:
-    flat = missing | flat
+  missing = {
+    name: field.default
+    for name, field in declared.items()
+    if name not in flat and name.partition('.')[0] in fill
+  }
+  flat = missing | flat
   check_names(flat, declared)
   for name, default in missing.items():
     *groups, field = name.split('.')
@@ -241,11 +247,21 @@ def _of(name: str, flat: Mapping[str, Any]) -> str:
 
 
 def same(
-  config: ml_collections.ConfigDict, saved: ml_collections.ConfigDict
+  config: ml_collections.ConfigDict,
+  saved: ml_collections.ConfigDict,
+  free: Collection[str] = (),
 ) -> None:
-  """Raises `UsageError` naming the first field in which two configs differ."""
+  """Raises `UsageError` naming the first field in which two configs differ.
+
+  Args:
+    config: of now.
+    saved: of a run folder.
+    free: groups that may differ.
+  """
   ours, theirs = settings.flatten(config), settings.flatten(saved)
   for name in sorted(ours.keys() | theirs.keys()):
+    if name.partition('.')[0] in free:
+      continue
     if ours.get(name) != theirs.get(name):
       raise errors.UsageError(
         f'config.{name}={ours.get(name)}: the run folder was made with '

@@ -94,6 +94,7 @@ class Milestones:
     where: bool [K, N, L], the positions to look at.
     names: of the L positions.
     sets: masks of samples to show apart, bool [N] by name.
+    observed: [N, T, W] observed states, for tasks with states; else None.
   """
 
   batch: Batch
@@ -102,6 +103,7 @@ class Milestones:
   where: np.ndarray
   names: tuple[str, ...]
   sets: dict[str, np.ndarray]
+  observed: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -307,7 +307,7 @@ class Orbits(base.Task):
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
     """States x(T+1) … x(T+k) as intermediate results, at answer positions."""
-    batch, (_, states, _), _ = self._draw(key, 'test', num_samples)
+    batch, (_, states, _), observed = self._draw(key, 'test', num_samples)
     row, column = self._places
     asked = (batch.weights > 0) & (column > 0) & (row >= 0)
     asked &= (batch.group != orbit_tokens.Ask.RULE)[:, None]
@@ -320,6 +320,7 @@ class Orbits(base.Task):
       where=asked[None] & (steps[:, None, None] <= batch.group[:, None]),
       names=self._names(several=len(np.unique(row[asked.any(0)])) > 1),
       sets=self.sets(batch),
+      observed=observed,
     )
 
   @property

@@ -15,6 +15,7 @@ from reasoning_depth.runtime import (
   preemption,
   progress,
   sharding,
+  tracker,
   writer,
 )
 from reasoning_depth.tasks import base
@@ -53,6 +54,7 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
     errors.NotSaved: where the last state could not be saved.
   """
   curriculum.check(exp.config)
+  tracker.check(exp.config.log.wandb)
   with settings.within('config.task.'):
     for split in base.SPLITS:
       exp.task.available(split, 1)
@@ -72,7 +74,7 @@ def _train(
     current = resume.restore_or_init(exp, checkpoints)
   first = int(current.step)
   show = progress.Progress(first, exp.config.train.num_steps)
-  files = writer.Writer(folder, first)
+  files = writer.Writer(folder, first, exp.config.log.wandb)
   try:
     run = _Run(exp, watch, checkpoints, show, files)
     with watch.nothing_to_save(), show.pause(first):

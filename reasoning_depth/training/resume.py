@@ -42,7 +42,7 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   try:
     if (folder / 'config.json').exists():
-      configuration.same(exp.config, config.read(folder))
+      configuration.same(exp.config, config.read(folder), config.FREE)
       environment.compare(folder / 'environment.json')
       _same_data(exp, folder / 'data.json')
       return

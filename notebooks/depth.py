@@ -83,10 +83,10 @@ rules, states, observed = task.draw_further(
   jax.random.key(0), MOST, 32 if SMOKE else 256
 )
 later = np.asarray(states)[:, task.num_states :]  # [N, steps, cells]
-answers = [recall.predict(observed, list(range(1, MOST + 1))).states]
+said = recall.predict(observed, list(range(1, MOST + 1))).states
 match = np.array(
   [
-    [(answers[0][:, n] == later[:, k]).all(-1).mean() for k in range(MOST)]
+    [(said[:, n] == later[:, k]).all(-1).mean() for k in range(MOST)]
     for n in range(MOST)
   ]
 )

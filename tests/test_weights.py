@@ -5,9 +5,9 @@ import pytest
 import reasoning_depth as rd
 from reasoning_depth import api
 
-# The recorded exact match of the test split is at least this: these are
-# models that learned, and an untrained one is near 0.
-LEARNED = {'recall': 0.88, 'transformer': 0.94}
+# The recorded exact match of the test split is at least this: the
+# models learned, and an untrained one is near 0.
+LEARNED = {'armt_rewrite': 0.99, 'recall': 0.88, 'transformer': 0.94}
 SAMPLES = 512
 
 
@@ -40,6 +40,6 @@ def _agree(found, recorded):
   Where the orbit determines the answer, the two are nearly the same number.
   """
   low, high = found['exact_match_interval']
-  assert low <= recorded['exact_match'] <= high
+  assert low <= recorded['exact_match'] <= high + 1e-9  # rounding, at 1
   for name in found.keys() & {'determined_exact_match'}:
     assert found[name] == pytest.approx(recorded[name], abs=0.01)

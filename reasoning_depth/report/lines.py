@@ -116,14 +116,23 @@ def of_rows(
   """As `join`, of runs that have names already, which become the labels.
 
   Args:
-    named: runs, by name, each in a file or folder of its own.
+    named: runs, by name; those of one name differ in seed and group alone.
     of: what of a run is shown; None leaves it out.
   """
-  names = {run.folder: name for name, found in named.items() for run in found}
-  shown = [of(run) for members in named.values() for run in members]
+  labels, found = [], []
+  for name, members in named.items():
+    shown = [of(run) for run in members]
+    joined = join([run for run in shown if run is not None])
+    labels += [name] * len(joined)
+    found += joined
+  firsts = [line.members[0] for line in found]
+  by_place = dict(
+    zip(map(str, range(len(found))), _settings(firsts), strict=True)
+  )
+  panels = _panels(by_place).values()
   return [
-    dataclasses.replace(line, label=names[line.members[0].folder])
-    for line in join([run for run in shown if run is not None])
+    dataclasses.replace(line, label=label, panel=panel)
+    for line, label, panel in zip(found, labels, panels, strict=True)
   ]
 
 

@@ -132,7 +132,7 @@ def write_samples(folder, *, loops=3, layers=2, count=4, halts=True):
   samples = [
     {
       'group': 1 + i % 2,
-      'scored_after': 2,
+      'scored_after': min(2, loops),
       'at': at,
       'target': target,
       'answer': target if i % 2 else wrong,

@@ -5,6 +5,8 @@ import pytest
 import run_folders
 
 from reasoning_depth import report
+from reasoning_depth.report import runs
+from reasoning_depth.report.pages import look_inside
 
 pytestmark = pytest.mark.skipif(
   browser.PROGRAM is None, reason='there is no Chromium to open pages with'
@@ -68,4 +70,17 @@ def test_looking_inside_steps_through_samples_loops_and_cells(folder):
     )
     for canvas in ('orbit', 'heat', 'match', 'curve', 'steps'):
       assert page.value(f"{drawn}('{canvas}')") > 4
+    assert page.complaints == []
+
+
+def test_where_nothing_loops_layers_are_stepped_through(tmp_path):
+  folder = run_folders.write_run(tmp_path / 'run', {1: 0.8})
+  run_folders.write_samples(folder, loops=1, layers=3, halts=False)
+  (path,) = look_inside.write(runs.load(folder))
+  with browser.opened(path) as page:
+    told = "document.getElementById('verdict').textContent"
+    assert page.value(told).startswith('After layer 3 (scored): 8 of 8 ')
+    hidden = "['loops', 'layers', 'halting'].map(id => element(id).hidden)"
+    assert page.value(hidden) == [True, False, True]
+    assert page.value("document.getElementById('heat').height") > 3 * 10
     assert page.complaints == []

@@ -8,7 +8,7 @@ import pytest
 import run_folders
 
 from reasoning_depth import report
-from reasoning_depth.report import depth_steps, style
+from reasoning_depth.report import depth_steps, runs, style
 
 N = 6
 
@@ -51,7 +51,7 @@ def folder_with(tmp_path, found):
 @pytest.mark.filterwarnings('error')
 def test_an_analysis_of_depth_has_two_plots(tmp_path):
   folder = folder_with(tmp_path, record())
-  written = report.write(folder)
+  written = report.draw(runs.load(folder))
   assert [p.name for p in written] == ['depth.png', 'exit_rules.png']
   heat, curves = map(run_folders.colors, written)
   # A column of cells, more than the colour bar has of any colour.
@@ -67,22 +67,22 @@ def test_an_analysis_of_depth_has_two_plots(tmp_path):
 @pytest.mark.filterwarnings('error')
 def test_without_rules_or_times_less_is_drawn(tmp_path):
   folder = folder_with(tmp_path, record(exits={}, timing=None))
-  assert [p.stem for p in report.write(folder)] == ['depth']
+  assert [p.stem for p in report.draw(runs.load(folder))] == ['depth']
   untimed = record(timing=None)
   for points in untimed['exits'].values():
     for point in points:
       del point['seconds']
   folder = folder_with(tmp_path, untimed)
-  assert len(report.write(folder)) == 2
+  assert len(report.draw(runs.load(folder))) == 2
   figure = depth_steps.exit_curves(untimed, 'title')
   assert len(figure.axes) == 1
   files = folder / 'evaluations'
   (files / 'depth.json').rename(files / 'depth-x.y=8.json')
-  assert [p.name for p in report.write(folder)] == [
+  assert [p.name for p in report.draw(runs.load(folder))] == [
     'depth-x.y=8.png', 'exit_rules-x.y=8.png'
   ]  # fmt: skip
   (files / 'depth-x.y=8.json').unlink()
-  assert report.write(folder) == []
+  assert report.draw(runs.load(folder)) == []
 
 
 def test_numbers_are_those_of_the_file():
@@ -114,7 +114,7 @@ def test_numbers_are_those_of_the_file():
 def test_a_missing_field_is_named(tmp_path, fields, message):
   folder = folder_with(tmp_path, record(**fields))
   with pytest.raises(ValueError, match=f'depth.json: {message}'):
-    report.write(folder)
+    report.draw(runs.load(folder))
 
 
 def test_a_rule_without_a_name_of_its_own_stands_in_the_legend():

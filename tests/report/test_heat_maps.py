@@ -71,7 +71,7 @@ def test_values_are_where_the_labels_say(tmp_path):
   assert [p[:2] for p in drawn] == names
   recovered = np.array(patching()['pairs'][0]['hooks'][0]['recovered'])
   np.testing.assert_array_equal(drawn[1][2], recovered[1].T)
-  written = {path.name for path in report.write(folder)}
+  written = {path.name for path in report.draw(runs.load(folder))}
   assert written == {'lens-logit-k=2.png', 'patching-entity.png'}
 
 
@@ -97,4 +97,4 @@ def test_a_missing_field_is_named(tmp_path, name, change, message):
   good = {'lens': lens, 'patching': patching}[name]()
   folder = write(tmp_path / 'run', **{name: {**good, **change}})
   with pytest.raises(ValueError, match=f'{name}.json: .*{message}'):
-    report.write(folder)
+    report.draw(runs.load(folder))

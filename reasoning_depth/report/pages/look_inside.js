@@ -35,6 +35,12 @@ function canvas(id, height) {
   return { c, width, height };
 }
 
+// Rows of the panels: loops at the chosen layer, or layers where nothing loops.
+const byLayer = data.loops === 1 && data.layers > 1;
+const rows = (values) =>
+  byLayer ? values[0] : values.map((layers) => layers[at.layer]);
+const row = () => (byLayer ? at.layer : at.loop);
+const scoredRow = () => (byLayer ? data.layers : sample().scored_after) - 1;
 const sample = () => data.samples[at.sample];
 const said = () => sample().said[at.loop][at.layer];
 const label = (group) => data.labels[group] ??
@@ -64,7 +70,7 @@ function drawOrbit() {
   const count = seen.length + 2 * right.length;
   const { c } = canvas('orbit', tall * count + 3 * gap + 4);
   let y = 2;
-  const row = (tokens, text, marks) => {
+  const line = (tokens, text, marks) => {
     c.fillStyle = color('--ink');
     c.fillText(text, 0, y + tall / 2);
     tokens.forEach((token, i) => {
@@ -79,16 +85,16 @@ function drawOrbit() {
     y += tall;
   };
   seen.forEach((tokens, t) =>
-    row(tokens, t === 0 || t === seen.length - 1 ? `seen ${t}` : ''));
+    line(tokens, t === 0 || t === seen.length - 1 ? `seen ${t}` : ''));
   y += gap;
-  right.forEach((tokens, i) => row(tokens, i ? '' : 'right'));
+  right.forEach((tokens, i) => line(tokens, i ? '' : 'right'));
   y += gap;
   const top = y;
-  here.forEach((tokens, i) => row(tokens, i ? '' : 'says', right[i]));
-  const line = Math.floor(at.cell / W);
+  here.forEach((tokens, i) => line(tokens, i ? '' : 'says', right[i]));
+  const below = Math.floor(at.cell / W);
   c.strokeStyle = color('--link');
   c.lineWidth = 2;
-  c.strokeRect(left + (at.cell % W) * size, top + line * tall, size, tall);
+  c.strokeRect(left + (at.cell % W) * size, top + below * tall, size, tall);
 }
 
 function paint(c, token, x, y, width, height) {
@@ -149,19 +155,19 @@ function grid(id, values, columns, chosen) {
 let place = () => [-1, -1];
 
 function drawHeat() {
-  const values = sample().percent.map((loop) =>
-    loop[at.layer].map((percent) => percent / 100));
+  const values = rows(sample().percent).map((cells) =>
+    cells.map((percent) => percent / 100));
   const columns = sample().at.map((_, i) => name(i));
-  place = grid('heat', values, columns, [at.loop, at.cell]);
+  place = grid('heat', values, columns, [row(), at.cell]);
 }
 
 function drawMatch() {
   const known = data.milestones.length > 1;
   element('milestones').hidden = !known;
   if (!known) return;
-  const shares = sample().said.map((loop) =>
+  const shares = rows(sample().said).map((cells) =>
     sample().milestones.map((tokens) => {
-      const asked = tokens.map((t, i) => [t, loop[at.layer][i]])
+      const asked = tokens.map((t, i) => [t, cells[i]])
         .filter(([t]) => t !== null);
       if (!asked.length) return null;
       return asked.filter(([t, x]) => t === x).length / asked.length;
@@ -170,7 +176,7 @@ function drawMatch() {
 }
 
 function drawCurve() {
-  const values = sample().percent.map((loop) => loop[at.layer][at.cell]);
+  const values = rows(sample().percent).map((cells) => cells[at.cell]);
   const { c, width, height } = canvas('curve', 130);
   const [left, bottom, top] = [36, height - 20, 8];
   const N = values.length;
@@ -188,7 +194,7 @@ function drawCurve() {
   values.forEach((_, n) => {
     if (n % every === 0) c.fillText(String(n + 1), x(n) - 3, height - 8);
   });
-  const scored = x(sample().scored_after - 1);
+  const scored = x(scoredRow());
   c.strokeStyle = color('--grey');
   c.setLineDash([4, 4]);
   c.beginPath();
@@ -204,7 +210,7 @@ function drawCurve() {
   c.stroke();
   values.forEach((v, n) => {
     c.beginPath();
-    c.arc(x(n), y(v), n === at.loop ? 6 : 3, 0, 7);
+    c.arc(x(n), y(v), n === row() ? 6 : 3, 0, 7);
     c.fill();
   });
 }
@@ -213,16 +219,16 @@ function drawSteps() {
   const steps = sample().steps;
   element('halting').hidden = !steps;
   if (!steps) return;
-  const row = data.row_tokens > 1 ? data.row_tokens : Math.min(steps.length, 32);
+  const across = data.row_tokens > 1 ? data.row_tokens : Math.min(steps.length, 32);
   const [low, high] = [Math.min(...steps), Math.max(...steps)];
   const span = high - low || 1;
-  const lines = Math.ceil(steps.length / row);
+  const lines = Math.ceil(steps.length / across);
   const tall = 12;
   const { c, width } = canvas('steps', tall * lines + 4);
-  const size = Math.min(width / row, 22);
+  const size = Math.min(width / across, 22);
   steps.forEach((value, i) => {
     c.fillStyle = shade((value - low) / span);
-    c.fillRect((i % row) * size, 2 + Math.floor(i / row) * tall, size - 0.5, tall - 0.5);
+    c.fillRect((i % across) * size, 2 + Math.floor(i / across) * tall, size - 0.5, tall - 0.5);
   });
   element('steps-text').textContent =
     `From ${low.toFixed(2)} to ${high.toFixed(2)} here.`;
@@ -235,8 +241,9 @@ function words() {
   const final = s.answer.filter((token, i) => token !== s.target[i]).length;
   const last = at.loop + 1 === s.scored_after && at.layer + 1 === data.layers;
   const loops = `${data.loop_name} ${at.loop + 1}`;
-  const where = (data.layers > 1 ? `${loops}, layer ${at.layer + 1}` : loops) +
-    (last ? ' (scored)' : '');
+  const layer = `layer ${at.layer + 1}`;
+  const both = data.layers > 1 ? `${loops}, ${layer}` : loops;
+  const where = (byLayer ? layer : both) + (last ? ' (scored)' : '');
   const cells = s.target.length;
   element('sample-text').textContent =
     `${at.sample + 1} of ${data.samples.length} (${label(s.group)}, ${final ? 'answered wrong' : 'answered right'})`;
@@ -282,6 +289,7 @@ function choose(what, value) {
 if (data.samples.length) {
   at.loop = sample().scored_after - 1;
   element('layers').hidden = data.layers === 1;
+  element('loops').hidden = data.loops === 1;
   for (const what of Object.keys(at)) {
     element(what).addEventListener('input', (event) =>
       choose(what, Number(event.target.value)));
@@ -291,8 +299,8 @@ if (data.samples.length) {
     button.addEventListener('click', () => choose(step, at[step] + Number(by)));
   }
   element('heat').addEventListener('click', (event) => {
-    const [loop, cell] = place(event);
-    Object.assign(at, { loop, cell });
+    const [found, cell] = place(event);
+    Object.assign(at, { [byLayer ? 'layer' : 'loop']: found, cell });
     draw();
   });
   window.addEventListener('resize', draw);

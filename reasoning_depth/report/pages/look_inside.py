@@ -51,24 +51,22 @@ def page(run: runs.Run, found: dict[str, Any]) -> str:
   headline = (
     f'Inside {run.model} on {run.task}: {len(samples)} answers, {right} right'
   )
+  layered, loop = found['layers'] > 1, found['loop_name']
+  row = 'layer' if layered and found['loops'] == 1 else loop
+  each = f'{loop} and layer' if layered and row == loop else row
+  how = ' as if the model ended there (logit lens)' if layered else ''
   lead = (
     f'Samples of the {found["split"]} split at step {found["step"]:,}, seed '
-    f'{run.seed}. {_READ[found["layers"] > 1].format(loop=found["loop_name"])}'
+    f'{run.seed}. Read out after each {each}{how}.'
   )
   body = html.packaged('look_inside.html')
   for name, text in (
-    ('headline', headline), ('lead', lead), ('loop', found['loop_name']),
+    ('headline', headline), ('lead', lead), ('loop', loop),
+    ('row', row),
   ):  # fmt: skip
     body = body.replace(f'${name}$', html.escape(text))
   body += html.data('data', shown)
   return html.document(headline, body, html.packaged('look_inside.js'))
-
-
-_READ = {
-  False: 'Read out after each {loop}.',
-  True: 'Read out after each {loop} and layer as if the model ended there '
-  '(logit lens).',
-}
 
 
 def _fitting(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

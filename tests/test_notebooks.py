@@ -1,0 +1,43 @@
+"""The notebooks: as their sources, and each source runs."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+NOTEBOOKS = pathlib.Path(__file__).parents[1] / 'notebooks'
+spec = importlib.util.spec_from_file_location('make', NOTEBOOKS / 'make.py')
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+
+def test_notebooks_are_as_their_sources(capsys):
+  assert make.main(check=True) == 0, capsys.readouterr().out
+  sources = {path.stem for path in NOTEBOOKS.glob('*.py')} - {'make'}
+  assert sources == set(make.NAMES)
+
+
+@pytest.mark.parametrize('name', make.NAMES)
+def test_a_notebook_opens_in_colab_and_installs_the_repository(name):
+  notebook = make.make((NOTEBOOKS / f'{name}.py').read_text())
+  first, install = notebook.cells[0].source, notebook.cells[1].source
+  address = make.url()
+  owner = address.removeprefix('https://github.com/')
+  assert f'{make.COLAB}{owner}/blob/main/notebooks/{name}.ipynb' in first
+  assert f'  %pip install -q git+{address}\n' in install
+  assert not any(cell.get('outputs') for cell in notebook.cells)
+
+
+@pytest.mark.parametrize('name', make.NAMES)
+def test_a_notebook_runs(name, tmp_path):
+  environment = {
+    **os.environ, 'SMOKE': '1', 'MPLBACKEND': 'agg',
+    'PYTHONPATH': str(NOTEBOOKS.parent),
+  }  # fmt: skip
+  subprocess.run(
+    [sys.executable, NOTEBOOKS / f'{name}.py'],
+    cwd=tmp_path, env=environment, check=True, timeout=600,
+  )  # fmt: skip

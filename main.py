@@ -33,6 +33,13 @@ PROCESSES = flags.DEFINE_integer(
 PROCESS = flags.DEFINE_integer(
   'process_id', None, 'Number of this process from 0, with --coordinator'
 )
+ORBITS = flags.DEFINE_string(
+  'orbits', None, 'For predict: a file of your own orbits, text or .npy'
+)
+K = flags.DEFINE_string(
+  'k', None, 'For predict: steps to look ahead, as in --k=1,4,64'
+)
+OF_MODE = {'predict': (ORBITS, K)}  # flags of one mode alone
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def _run(overrides: list[str]) -> None:
   # Imported late, so that mistakes in flags are reported at once.
-  from reasoning_depth import modes
+  from reasoning_depth import modes, settings, tasks
   from reasoning_depth.runtime import compilation, configuration, distributed
   from reasoning_depth.training import config as config_lib
 
@@ -61,15 +68,28 @@ def _run(overrides: list[str]) -> None:
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
   )
-  if CONFIG.value and MODE.value in ('train', 'show'):
+  if CONFIG.value and MODE.value in ('train', 'show', 'dataset'):
     config = configuration.load(CONFIG.value)
-  elif MODE.value == 'train':
+    data = [o for o in overrides if o.startswith('--config.task.data=')]
+    configuration.apply(config, data)
+    with settings.within('config.task.'):
+      tasks.adopt(config.task)
+  elif MODE.value in ('train', 'dataset'):
     raise errors.UsageError('--config is missing: as --config=configs/armt.py')
   else:
     config = config_lib.read(_folder())
   configuration.apply(config, overrides)
   with distributed.together():
-    modes.MODES[MODE.value](config, _folder(), overrides)
+    modes.MODES[MODE.value](config, _folder(), overrides, **_own_flags())
+
+
+def _own_flags() -> dict[str, str | None]:
+  """The flags of the mode; refuses those of others."""
+  for mode, of_mode in OF_MODE.items():
+    for flag in of_mode:
+      if mode != MODE.value and flag.value is not None:
+        raise errors.UsageError(f'--{flag.name}: only with --mode={mode}')
+  return {flag.name: flag.value for flag in OF_MODE.get(MODE.value, ())}
 
 
 def _folder() -> pathlib.Path:

@@ -7,7 +7,10 @@ multi-horizon setting); `:k=2` is its O-S at one look-ahead, `:act=layer` adds
 adaptive computation. Not measured at this size.
 
 `:cpu` (the paper's lattice, width 64, look-ahead 1; memory tokens at the places
-of the last row, memory keys that start as the queries): not measured.
+of the last row, memory keys that start as the queries): exact match 0.954 on
+rules not seen in training, 0.996 of the ceiling; seed 0, 59 min by the clock
+and 36 min of processor time on one CPU core beside other work. Half of the
+updates gave 0.898 in validation (results/cpu/armt_cpu.json).
 """
 
 import ml_collections
@@ -20,11 +23,13 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.train.num_steps = 1_500
+  c.train.num_steps = 800
   c.train.steps_per_dispatch = 10
+  c.eval.every = c.checkpoint.every = 200
   c.model.memory.num_tokens = 21  # as many as tokens in a row
   c.model.memory.key_width = 32
   c.model.memory.equal_start = True
+  c.model.memory.unroll = 1  # compiles faster
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

@@ -2,178 +2,44 @@
 
   python -m launch.sweep --words smoke                   # figure5, every row
   python -m launch.sweep --grid law --words cpu --minutes 30 --seeds 0 1 2
+  python -m launch.sweep --words cpu --seeds 0 1 2 --jobs 4
+  python -m launch.sweep --slurm='--gpus-per-node=1 --time=4:00:00'
   python -m launch.sweep --words cpu --table             # what there is
 
 Each cell of the grid is one run of main.py, in its own process and run folder,
 then the evaluations of its row, and one JSON file under --results. Cells that
 have their file are skipped, so the same command again goes on. A cell that
-fails is named, and the others still run. Table and pictures are made from the
-JSON files alone. Flags for main.py come after `--`.
+fails is named, and the others still run. Table, pictures and report.html are
+made from the JSON files alone. Flags for main.py come after `--`.
 """
 
 import argparse
-import dataclasses
 import pathlib
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from launch import grids
+from launch import cells, grids, running, slurm
 from launch.grids import base
 from reasoning_depth import errors
-from reasoning_depth.report import depth_score, records, runs
-
-ROOT = pathlib.Path(__file__).parents[1]
-STOPPED = errors.Stopped.exit_code
-# Seconds until a stopped run exits unsaved: more than a dispatch may take.
-GRACE = 600
-# Runs a command for some seconds at most (None: to its end); returns its exit
-# code and whether it was stopped.
-Runner = Callable[[Sequence[str], float | None], tuple[int, bool]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-  """One run of the grid.
-
-  Attributes:
-    name: of the run: row, look-ahead, seed.
-    command: what trains it.
-    folder: its run folder.
-    result: the JSON file that holds its numbers.
-    evaluations: flags of each evaluation after training.
-  """
-
-  name: str
-  command: tuple[str, ...]
-  folder: pathlib.Path
-  result: pathlib.Path
-  evaluations: tuple[tuple[str, ...], ...] = ()
-
-  def evaluate(self, flags: Sequence[str] = ()) -> tuple[str, ...]:
-    """What scores it as it is saved."""
-    mode, workdir = '--mode=evaluate', f'--workdir={self.folder}'
-    return *self.command[:2], mode, workdir, *flags
+from reasoning_depth.report import (
+  ahead,
+  depth_score,
+  lines,
+  plots,
+  records,
+  runs,
+)
+from reasoning_depth.report.pages import report as report_page
 
 
-def cells(flags: argparse.Namespace) -> list[Cell]:
-  """All runs of the grid, row by row; a run that others start from is first."""
-  found = []
-  for name in flags.rows:
-    row = flags.grid.rows[name]
-    start, _, words = row.start.partition(':')
-    for seed in flags.seeds if start else ():
-      found.append(_cell(flags, f'{name}-start', start, words, seed))
-    together = row.together(flags.apart)
-    for look_ahead in [base.LOOK_AHEADS] if together else flags.k:
-      words = ','.join(filter(None, [row.words, look_ahead]))
-      own = name + '-' + look_ahead.replace('=', '')
-      for seed in flags.seeds:
-        extra = row.flags
-        if start:
-          folder = flags.runs / f'{name}-start-seed{seed}'
-          extra += (f'--config.train.init_from={folder}',)
-        cell = _cell(flags, own, row.config, words, seed, extra)
-        evaluations = tuple(row.evaluations.values())
-        found.append(dataclasses.replace(cell, evaluations=evaluations))
-  return found
-
-
-def _cell(
-  flags: argparse.Namespace,
-  name: str,
-  config: str,
-  words: str,
-  seed: int,
-  extra: tuple[str, ...] = (),
-) -> Cell:
-  """A run of a config with these words, seed and further flags."""
-  name = f'{name}-seed{seed}'
-  if flags.steps:
-    extra += _steps(flags.steps, 'curriculum' in words)
-  words = ','.join(filter(None, [flags.words, words]))
-  folder = flags.runs / name
-  command = (
-    sys.executable, str(ROOT / 'main.py'),
-    f'--config={ROOT}/configs/{config}.py:{words}',
-    f'--workdir={folder}', f'--config.seed={seed}',
-    f'--config.checkpoint.grace={GRACE}', *extra, *flags.main,
-  )  # fmt: skip
-  return Cell(name, command, folder, flags.results / f'{name}.json')
-
-
-def _steps(steps: int, staged: bool) -> tuple[str, ...]:
-  """Flags for a number of updates; stages end at validations, so at equal ones.
-
-  Args:
-    steps: updates.
-    staged: whether there is a curriculum over the look-ahead.
-  """
-  fields = {'train.num_steps': steps}
-  if staged:
-    each = steps // len(depth_score.LOOK_AHEADS)
-    fields |= {'train.curriculum.most_steps': each, 'eval.every': each}
-  return base.flags(fields)
-
-
-def sweep(flags: argparse.Namespace, run: Runner) -> list[str]:
-  """Runs the cells that have no result yet; returns the names of failed ones.
-
-  Args:
-    flags: from `parse`.
-    run: runs a command.
-  """
-  failed = []
-  for i, cell in enumerate(grid := cells(flags), 1):
-    if cell.result.exists():
-      continue
-    print(f'[{i}/{len(grid)}] {cell.name}', file=sys.stderr, flush=True)
-    code = _train(cell, flags.minutes, run)
-    for extra in cell.evaluations:
-      code = code or run(cell.evaluate(extra), None)[0]
-    if code == 0:
-      records.write([cell.folder], cell.result)
-    else:
-      failed.append(cell.name)
-  return failed
-
-
-def _train(cell: Cell, minutes: float | None, run: Runner) -> int:
-  """Trains a cell, and scores it where time ran out; returns the exit code.
-
-  Minutes that the cell was trained for by an earlier command count.
-  """
-  if minutes is None:
-    return run(cell.command, None)[0]
-  code, late, left = STOPPED, True, 60 * minutes - _spent(cell.folder)
-  if left > 0:
-    code, late = run(cell.command, left)
-  if late and code == STOPPED:
-    code, _ = run(cell.evaluate(), None)
-  return code
-
-
-def _spent(folder: pathlib.Path) -> float:
-  """Seconds that a run has been trained for."""
-  there = (folder / 'config.json').exists()
-  return (runs.load(folder).seconds or 0.0) if there else 0.0
-
-
-def run(command: Sequence[str], seconds: float | None) -> tuple[int, bool]:
-  """Runs a command; a `Runner`. A run of main.py saves when it is stopped."""
-  process = subprocess.Popen(command)
-  try:
-    return process.wait(seconds), False
-  except subprocess.TimeoutExpired:
-    process.terminate()
-    return process.wait(), True
-  except SystemExit:  # by SIGTERM; at Ctrl-C the terminal stops it as well
-    process.terminate()
-    raise
-  finally:
-    process.wait()
+def sweep(flags: argparse.Namespace, run: running.Runner) -> list[str]:
+  """Runs the grid, or one cell of it; returns the names of failed cells."""
+  grid = cells.cells(flags)
+  if flags.cell is not None:
+    grid = [grid[flags.cell]]
+  return running.sweep(grid, flags.jobs or 1, flags.minutes, run)
 
 
 def finished(flags: argparse.Namespace) -> dict[str, list[runs.Run]]:
@@ -195,8 +61,19 @@ def table(flags: argparse.Namespace) -> str:
 
 
 def draw(flags: argparse.Namespace) -> list[pathlib.Path]:
-  """Draws the pictures of finished cells, beside their JSON files."""
-  return flags.grid.draw(finished(flags), flags.results)
+  """Draws finished cells beside their JSON files, and writes their page."""
+  found, folder = finished(flags), flags.results
+  if not found:
+    return []
+  further = lines.of_rows(found, lambda run: run.ahead)
+  drawn = [
+    *flags.grid.draw(found, folder),
+    ahead.draw(further, folder / 'look_ahead.png')
+    if further
+    else plots.exact_match(lines.of_rows(found), folder / 'exact_match.png'),
+  ]
+  drawn = [path for path in drawn if path is not None]
+  return [*drawn, report_page.write(found, drawn, folder)]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -205,6 +82,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
   at = list(arguments).index('--') if '--' in arguments else len(arguments)
   flags = parser.parse_args(arguments[:at])
   flags.main = tuple(arguments[at + 1 :])
+  flags.arguments = tuple(arguments)
+  if flags.cell is not None:
+    flags.jobs = flags.slurm = None
   name, flags.grid = flags.grid, grids.GRIDS[flags.grid]
   flags.rows = flags.rows or list(flags.grid.rows)
   for row in flags.rows:
@@ -215,6 +95,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
   where = where.with_name(where.name + '-apart' * flags.apart)
   flags.runs = flags.runs or 'runs' / where
   flags.results = flags.results or 'results' / where
+  if flags.cell is not None and not 0 <= flags.cell < len(cells.cells(flags)):
+    parser.error(f'--cell {flags.cell}: of {len(cells.cells(flags))} cells')
   return flags
 
 
@@ -251,6 +133,18 @@ def _parser() -> argparse.ArgumentParser:
     help='of a run; one that takes longer is stopped, saved and scored so',
   )  # fmt: skip
   parser.add_argument(
+    '--jobs', type=_positive(int),
+    help='cells at once (default: 1; with --slurm: as many as Slurm runs)',
+  )  # fmt: skip
+  parser.add_argument(
+    '--slurm', nargs='?', const='', metavar='OPTIONS',
+    help='hand the cells to Slurm as a job array; options for sbatch',
+  )  # fmt: skip
+  parser.add_argument(
+    '--cell', type=int, metavar='I',
+    help='train cell I of the grid alone, from 0: what a task of an array does',
+  )  # fmt: skip
+  parser.add_argument(
     '--table', action='store_true',
     help='train nothing: table and pictures of the JSON files that there are',
   )  # fmt: skip
@@ -278,18 +172,45 @@ def _positive(kind: type) -> Callable[[str], Any]:
 def main(arguments: Sequence[str]) -> int:
   """Runs the grid and compares; returns 1 if a cell failed, else 0."""
   flags = parse(arguments)
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
-  failed = [] if flags.table else sweep(flags, run)
+  failed = []
   try:
-    print(table(flags))
-    for path in draw(flags):
-      print(path, file=sys.stderr)
+    if flags.slurm is not None and not flags.table:
+      print(*_submit(flags), sep='\n')
+      return 0
+    if not flags.table:
+      failed = _sweep(flags)
+    if flags.cell is None:
+      print(table(flags))
+      for path in draw(flags):
+        print(path, file=sys.stderr)
   except errors.UsageError as error:
     print(f'error: {error}', file=sys.stderr)
     return errors.UsageError.exit_code
   for name in failed:
     print(f'failed: {name}', file=sys.stderr)
   return 1 if failed else 0
+
+
+def _submit(flags: argparse.Namespace) -> list[str]:
+  """Hands the grid to Slurm; returns what to print."""
+  told = slurm.submit(
+    cells.cells(flags), flags.results, flags.slurm, flags.jobs, flags.arguments
+  )
+  return told or ['every cell has its result; --table compares them']
+
+
+def _sweep(flags: argparse.Namespace) -> list[str]:
+  """Runs the grid in processes; returns the names of failed cells."""
+  processes = running.Processes(flags.jobs or 1)
+
+  def stop(number, _):
+    # At Ctrl-C the terminal has told the runs.
+    processes.stop(tell=number == signal.SIGTERM)
+    sys.exit(running.STOPPED)
+
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
+  return sweep(flags, processes.run)
 
 
 if __name__ == '__main__':

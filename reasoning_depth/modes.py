@@ -1,17 +1,21 @@
 """The modes of main.py."""
 
+import functools
 import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import ml_collections
 
-from reasoning_depth import analysis, errors
+from reasoning_depth import analysis, errors, settings, trained
 from reasoning_depth import show as showing
-from reasoning_depth.runtime import sharding, writer
+from reasoning_depth.exchange import dataset as data_out
+from reasoning_depth.exchange import states as states_files
+from reasoning_depth.runtime import environment, writer
+from reasoning_depth.scoring import own_orbits
+from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -34,7 +38,8 @@ def train(
 ) -> None:
   """Trains or resumes a run; ends with the final evaluation."""
   del overrides
-  loop.train(experiment.build(config), folder)
+  exp = _build(config)
+  loop.train(exp, folder)
   _report(folder)
 
 
@@ -45,7 +50,7 @@ def show(
 ) -> None:
   """Prints the config, the model's parameters and the cost of a step."""
   del folder, overrides
-  print(showing.text(experiment.build(config)))
+  print(showing.text(_build(config)))
 
 
 def evaluate(
@@ -55,7 +60,7 @@ def evaluate(
 ) -> None:
   """Scores the newest checkpoint of a run folder."""
   name = _suffix(overrides)
-  exp = experiment.build(config)
+  exp = _build(config)
   current = resume.restore(exp, folder)
   final.evaluate(exp, current, folder, name, _short(overrides))
   _report(folder, f'test{name}')
@@ -68,9 +73,9 @@ def analyze(
 ) -> None:
   """Runs every analysis that applies to a run folder's newest checkpoint."""
   suffix = _suffix(overrides)
-  exp = experiment.build(config)
+  exp = _build(config)
   current = resume.restore(exp, folder)
-  params = _replicated(exp, current)
+  params = trained.replicated(exp, current)
   head = {'seed': config.seed, 'step': int(current.step), 'split': 'test'}
   for name, run in analysis.ANALYSES.items():
     key = state.evaluation_key(config.seed)
@@ -89,29 +94,79 @@ def export(
   folder: pathlib.Path,
   overrides: Sequence[str],
 ) -> None:
-  """Writes the newest checkpoint in Hugging Face form, without a memory.
+  """Writes the newest checkpoint as `weights.safetensors`.
+
+  Where the model has the shapes of LLaMA or GPT-NeoX, also in Hugging Face
+  form, without a memory.
 
   Raises:
-    UsageError: where the folder exists already, or as `pretrained.save`.
+    UsageError: where one of the two is there already.
   """
   del overrides
-  target = folder / 'huggingface'
-  if target.exists():
-    raise errors.UsageError(f'{target}: is there already')
-  exp = experiment.build(config)
-  params = _replicated(exp, resume.restore(exp, folder))
-  if jax.process_index() == 0:
-    unfinished = target.with_suffix('.unfinished')
+  path, target = folder / 'weights.safetensors', folder / 'huggingface'
+  for there in (path, target):
+    if there.exists():
+      raise errors.UsageError(f'{there}: is there already')
+  made = trained.of_run(folder, config)
+  if jax.process_index() > 0:
+    return
+  made.save(path)
+  print(path)
+  unfinished = target.with_suffix('.unfinished')
+  shutil.rmtree(unfinished, ignore_errors=True)
+  try:
+    pretrained.save(made.model, made.params, unfinished)
+  except errors.UsageError as error:
     shutil.rmtree(unfinished, ignore_errors=True)
-    pretrained.save(exp.model, params, unfinished)
-    unfinished.rename(target)
-    print(target)
+    print(f'not in Hugging Face form: {error}')
+    return
+  unfinished.rename(target)
+  print(target)
 
 
-def _replicated(exp: experiment.Experiment, current: state.TrainState) -> Any:
-  """The parameters to evaluate, replicated on all devices."""
-  replicate = jax.jit(lambda x: x, out_shardings=sharding.replicated(exp.mesh))
-  return replicate(current.best_params)
+def dataset(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+) -> None:
+  """Writes the splits of the task to a folder of data files.
+
+  Validation and test splits are the samples that a run with this config and
+  seed is scored on.
+
+  Raises:
+    UsageError: where the folder is taken.
+  """
+  del overrides
+  exp = _build(config)
+  asked: data_out.Settings = config_lib.check(config)['dataset']
+  key = state.evaluation_key(config.seed)
+  if jax.process_index() == 0:
+    card = data_out.write(
+      folder,
+      config.task.name,
+      asked.format,
+      {
+        split: functools.partial(exp.task.records, key, split, count)
+        for split, count in asked.counts.items()
+      },
+      {
+        'seed': config.seed,
+        'config': config.task.to_dict(),
+        'version': environment.version(),
+        'revision': environment.revision(),
+      },
+      exp.task.text_columns,
+    )
+    print(f'{folder}: {card["samples"]}')
+
+
+def _build(config: ml_collections.ConfigDict) -> experiment.Experiment:
+  """Builds the experiment and says what data files it has."""
+  exp = experiment.build(config)
+  if exp.task.data_record and jax.process_index() == 0:
+    print(exp.task.data_record['summary'])
+  return exp
 
 
 def _suffix(overrides: Sequence[str]) -> str:
@@ -150,11 +205,49 @@ def replay(
   )
 
 
+def predict(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+  orbits: str | None,
+  k: str | None,
+) -> None:
+  """Predicts a user's own orbits; writes `predictions/` in the run folder.
+
+  Args:
+    config: of the run.
+    folder: the run folder.
+    overrides: none are allowed.
+    orbits: path of the orbits; see `exchange.states`.
+    k: look-aheads, as `1,4,64`; None for those of training.
+  """
+  # Imported late: Matplotlib is slow to load.
+  from reasoning_depth.report import predictions
+
+  if overrides:
+    raise errors.UsageError(f'{overrides[0]}: not with --mode=predict')
+  if not orbits:
+    raise errors.UsageError('--orbits is missing: a file of 0 and 1')
+  path = pathlib.Path(orbits)
+  ks = own_orbits.parse_ks(k) if k else tuple(config.task.get('look_ahead', ()))
+  with settings.within('--orbits='):
+    given = states_files.read(path)
+    with settings.within(f'{path}: '):
+      given = own_orbits.checked(given)
+  found = trained.of_run(folder).predict(given, ks)
+  print(found)
+  target = folder / 'predictions' / path.stem
+  writer.write_json(target.with_name(f'{path.stem}.json'), found.rows())
+  print(predictions.draw(target.with_name(f'{path.stem}.png'), found.rows()))
+
+
 MODES = {
   'train': train,
   'show': show,
   'evaluate': evaluate,
   'analyze': analyze,
+  'dataset': dataset,
+  'predict': predict,
   'export': export,
   'replay': replay,
 }

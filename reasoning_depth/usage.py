@@ -9,6 +9,8 @@ MODES = {
   'show': 'print config, parameters and cost of a step; do not train',
   'evaluate': 'score the newest checkpoint of a run folder',
   'analyze': 'accuracy against depth steps, logit lens, activation patching',
+  'dataset': 'write the splits of a task as data files, with a card',
+  'predict': 'how orbits of your own go on (--orbits, --k)',
   'export': 'write the newest checkpoint as a Hugging Face checkpoint',
   'replay': 'run the step at which a run diverged again',
 }
@@ -33,7 +35,7 @@ def text(
       head.strip(),
       _table('Flags', flags),
       _table('Modes (--mode=…)', MODES),
-      _table('Configs (configs/NAME.py)', _configs()),
+      _table('Configs (configs/NAME.py)', configs()),
       _table(
         'Words after the colon, separated by commas (some configs have more: '
         'see their\ndocstrings)',
@@ -46,7 +48,7 @@ def text(
   )
 
 
-def _configs() -> dict[str, str]:
+def configs() -> dict[str, str]:
   """The first line of each config's docstring, by name."""
   found = {}
   for path in sorted(CONFIGS.glob('*.py')):

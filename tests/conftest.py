@@ -15,6 +15,8 @@ import pytest
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 )
+# Else XLA cuts each program into up to 32 parts to compile them in parallel.
+os.environ['XLA_FLAGS'] += ' --xla_cpu_parallel_codegen_split_count=1'
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
   # The older way to compile fusions takes two thirds of the time. Later
   # versions do not have it, and stop at a flag that they do not know.

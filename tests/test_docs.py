@@ -103,7 +103,7 @@ def test_fields_that_are_named_are_declared(page):
       known |= settings.declared(kind, f'{group}.').keys()
   named = re.findall(r'--config\.([a-z_0-9.]+)=', COMMANDS[page])
   named += re.findall(
-    r'`((?:task|train|eval|analyze|checkpoint|mesh)\.[a-z_0-9.]+|model\.[a-z_]+'
+    r'`((?:task|train|eval|analyze|checkpoint|mesh|log)\.[a-z_0-9.]+|model\.[a-z_]+'
     r'(?:\.[a-z_]+)?)[=`]',
     TEXTS.get(page, ''),
   )

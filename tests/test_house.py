@@ -14,16 +14,19 @@ FLOORS = {
   'tasks': 0,
   'models': 0,
   'runtime': 0,
-  'exchange': 0,
+  'exchange': -0.5,  # files alone; tasks read theirs through it
   'longcontext': 1,
   'report': 1,
   'scoring': 2,
   'analysis': 3,
   'training': 4,
   'bench': 5,
+  'trained': 5,
   'modes': 6,
   'show': 6,
   'usage': 6,
+  'api': 7,
+  '__init__': 8,
 }
 
 
@@ -53,9 +56,7 @@ def test_imports_run_down_only():
   wrong = [
     f'{path.relative_to(ROOT)}: {name}'
     for path, here, there, name in found
-    if not FLOORS[there] < FLOORS[here]
-    and (here, there) != ('modes', 'show')
-    and not (here, name) == ('exchange', 'reasoning_depth.tasks.base')
+    if not FLOORS[there] < FLOORS[here] and (here, there) != ('modes', 'show')
   ]
   assert not wrong
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 import main
+import reasoning_depth as rd
 from reasoning_depth import settings, usage
 from reasoning_depth.runtime import configuration, lock
 from reasoning_depth.training import config as whole
@@ -30,7 +31,7 @@ TINY = [
 
 def run(*args):
   main.flags.FLAGS.unparse_flags()
-  for name in ('config', 'workdir', 'mode'):
+  for name in ('config', 'workdir', 'mode', 'orbits', 'k'):
     flag = main.flags.FLAGS[name]
     flag.value = flag.default
   return main.main(['main.py', *args])
@@ -71,13 +72,44 @@ def test_trains_then_evaluates_and_reports(tmp_path, capsys, booby_trap):
   told = [row.split() for row in capsys.readouterr().out.splitlines()]
   assert ['o_s', '|', '6', '|', '16'] in [row[3:8] for row in told]
   _looks_inside(folder, capsys)
+  _predicts(folder, tmp_path, capsys)
   _exports(folder, capsys)
+
+
+def _predicts(folder, tmp_path, capsys):
+  path = tmp_path / 'mine.txt'
+  path.write_text('.##.#..#\n' * 6)
+  flags = f'--workdir={folder}', '--mode=predict', f'--orbits={path}'
+  assert run(*flags, '--k=1,4') == 0
+  told = capsys.readouterr().out
+  assert '      +4  ' in told and 'predicted' in told
+  rows = json.loads((folder / 'predictions/mine.json').read_text())
+  assert rows[0]['observed'] == ['01101001'] * 6
+  assert [a['look_ahead'] for a in rows[0]['answers']] == [1, 4]
+  # A state that comes again and again goes on so.
+  assert {a['determined'] for a in rows[0]['answers']} == {'01101001'}
+  assert (folder / 'predictions/mine.png').stat().st_size > 1000
+  for text, more, message in (
+    ('01\n0\n', (), f'--orbits={path}: line 2 has 1 cells'),
+    ('012\n', (), "'2' is no cell"),
+    ('01\n', (), '1 states of 2 cells: width=2: a lattice'),
+    ('01101\n', ['--k=4,1'], 'k=(4, 1): must ascend'),
+    ('01101\n', ['--config.task.width=5'], 'not with --mode=predict'),
+  ):
+    path.write_text(text)
+    assert run(*flags, *more) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1
+  assert run(*flags[:2]) == 2
+  assert '--orbits is missing' in capsys.readouterr().err
 
 
 def _exports(folder, capsys):
   assert run(f'--workdir={folder}', '--mode=export') == 0
   exported = folder / 'huggingface'
   assert not exported.with_suffix('.unfinished').exists()
+  told = capsys.readouterr().out.splitlines()
+  assert told == [str(folder / 'weights.safetensors'), str(exported)]
   # Back from there: what the run ended with.
   config = whole.read(folder)
   exp = experiment.build(config)
@@ -85,9 +117,12 @@ def _exports(folder, capsys):
   zeros = jax.tree.map(np.zeros_like, ours)
   theirs = pretrained.params(exp.model, zeros, exported)
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-  capsys.readouterr()
+  native = rd.load(folder / 'weights.safetensors')
+  jax.tree.map(np.testing.assert_array_equal, ours, native.params)
+  scores = json.loads((folder / 'evaluations/test.json').read_text())
+  assert native.scores['test'] == scores
   assert run(f'--workdir={folder}', '--mode=export') == 2
-  assert 'huggingface: is there already' in capsys.readouterr().err
+  assert 'weights.safetensors: is there already' in capsys.readouterr().err
 
 
 def _looks_inside(folder, capsys):
@@ -155,6 +190,8 @@ def _looks_inside(folder, capsys):
     ([SMOKE, '--workdir=main.py'], 'main.py: '),
     ([SMOKE, '--flagfile=nowhere'], 'nowhere'),
     (['--config'], 'config'),
+    ([SMOKE, '--orbits=x'], '--orbits: only with --mode=predict'),
+    (['--mode=evaluate', '--workdir=x', '--k=1'], 'x: not a run folder'),
   ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(args, message, capsys):

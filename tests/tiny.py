@@ -6,9 +6,12 @@ A test that needs another shape passes the fields that differ.
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import ml_collections
 
@@ -30,6 +33,10 @@ from reasoning_depth.models import (
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import experiment as experiments
 
+# A context in which JAX computes in float64: before jax 0.8 it was here.
+float64: Callable[[bool], AbstractContextManager] = (
+  jax.enable_x64 if hasattr(jax, 'enable_x64') else jax.experimental.enable_x64
+)
 B, L, V = 2, 12, 7
 SEGMENT = 4  # tokens of a segment, so that a sequence has three
 CONFIG = layers.TransformerConfig(

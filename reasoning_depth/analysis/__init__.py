@@ -1,4 +1,4 @@
-"""How a model reaches its answers: depth steps, logit lens, patching.
+"""How a model reaches its answers: depth steps, lens, patching, samples.
 
 An analysis is a function (model, task, params, key of held-out samples, whole
 config) → what goes to `evaluations/<name>.json`, or None where it does not
@@ -8,13 +8,14 @@ apply.
 import dataclasses
 
 from reasoning_depth import settings
-from reasoning_depth.analysis import depth, lens, patching
+from reasoning_depth.analysis import depth, lens, patching, samples
 from reasoning_depth.models import hooks
 
 ANALYSES = {
   'depth': depth.measure,
   'lens': lens.analyze,
   'patching': patching.analyze,
+  'samples': samples.analyze,
 }
 
 
@@ -23,7 +24,7 @@ class Settings(settings.Settings):
   """What `--mode=analyze` looks at."""
 
   samples: int = settings.field(
-    256, 'held-out samples for lens and patching', least=2
+    256, 'held-out samples for lens, patching and samples', least=2
   )
   hooks: str = settings.field(
     '',

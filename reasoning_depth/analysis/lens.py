@@ -5,6 +5,7 @@ The hidden states there go through the model's own read-out. The tuned lens
 close to what the model says in the end.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,20 +37,25 @@ def logits(
     maps: of the tuned lens, from `tune`; None for none.
     depth: as in the model.
   """
-  _, x = _run(model, params, tokens, depth)
+  _, x = run(model, params, tokens, depth)
   if maps is not None:
     x = _mapped(maps, x)
-  return _each(lambda state: model.lens_read_out(params, state), x)
+  return each(lambda state: model.lens_read_out(params, state), x)
 
 
-def _run(model, params, tokens, depth=None):
+def run(
+  model: models_base.Model,
+  params: Any,
+  tokens: jax.Array,
+  depth: int | None = None,
+) -> tuple[models_base.Output, jax.Array | None]:
   """The output, and states [loops, layers, B, L, D]; None where it has none."""
   output, seen = activations.see(model, params, tokens, depth)
   return output, model.lens_states(seen, tokens.shape[1])
 
 
-def _each(read, x):
-  """Applies `read` to each loop and layer in turn, which saves memory."""
+def each(read: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+  """Applies `read` to each loop and layer of x in turn, which saves memory."""
   out = jax.lax.map(read, x.reshape(-1, *x.shape[2:]))
   return jax.tree.map(lambda y: y.reshape(*x.shape[:2], *y.shape[1:]), out)
 
@@ -85,14 +91,14 @@ def tune(
   """
 
   def loss(maps, tokens):
-    output, x = _run(model, params, tokens)
+    output, x = run(model, params, tokens)
     final = jax.nn.log_softmax(output.logits)
 
     def divergence(state):
       said = jax.nn.log_softmax(model.lens_read_out(params, state))
       return jnp.sum(jnp.exp(final) * (final - said), -1).mean()
 
-    return _each(divergence, _mapped(maps, x)).mean()
+    return each(divergence, _mapped(maps, x)).mean()
 
   optimizer = optax.adam(RATE)
 
@@ -104,7 +110,7 @@ def tune(
     return (optax.apply_updates(maps, updates), state), value
 
   tokens = jnp.zeros((batch_size, task.length), jnp.int32)
-  shape = jax.eval_shape(lambda: _run(model, params, tokens)[1]).shape
+  shape = jax.eval_shape(lambda: run(model, params, tokens)[1]).shape
   lead, D = shape[:2], shape[-1]
   maps = {'kernel': jnp.zeros((*lead, D, D)), 'bias': jnp.zeros((*lead, D))}
   start = (maps, optimizer.init(maps))
@@ -155,7 +161,7 @@ def analyze(
   found = task.milestones(key, c.samples)
   size = min(c.samples, config.eval.batch_size)
   tokens = found.batch.inputs[:size]
-  if jax.eval_shape(lambda: _run(model, params, tokens)[1]) is None:
+  if jax.eval_shape(lambda: run(model, params, tokens)[1]) is None:
     return None
   if c.tuned_steps and task.on_host:
     settings.complain(
@@ -174,7 +180,7 @@ def analyze(
   @jax.jit
   def look(params, maps, inputs, tokens):
     said = logits(model, params, inputs, maps)
-    return _each(lambda logits: scores(logits, tokens), said)
+    return each(lambda logits: scores(logits, tokens), said)
 
   for name, maps in lenses.items():
     parts = [

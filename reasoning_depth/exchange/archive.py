@@ -88,7 +88,7 @@ def load(stored: Stored, name: str) -> np.ndarray:
   Raises:
     UsageError: where the file cannot be read.
   """
-  with _open(stored.path) as file:
+  with opened(stored.path) as file:
     return file.get_tensor(name)
 
 
@@ -162,7 +162,7 @@ def _listed(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _header(path: pathlib.Path) -> dict[str, Stored]:
-  with _open(path) as file:
+  with opened(path) as file:
     found = {}
     for name in file.keys():
       part = file.get_slice(name)
@@ -170,7 +170,12 @@ def _header(path: pathlib.Path) -> dict[str, Stored]:
     return found
 
 
-def _open(path: pathlib.Path) -> Any:
+def opened(path: pathlib.Path) -> Any:
+  """A safetensors file, to be used in `with`.
+
+  Raises:
+    UsageError: where there is none, or its header is damaged.
+  """
   try:
     return safetensors.safe_open(path, 'numpy')
   except (OSError, ValueError, safetensors.SafetensorError) as error:

@@ -1,14 +1,16 @@
-"""Plots and tables from run folders alone; models are not run.
+"""Plots, tables and pages from run folders alone; models are not run.
 
 `python -m reasoning_depth.report RUN [RUN ...]` reports on several runs.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from reasoning_depth.report import (
   ahead,
   depth_steps,
+  halting,
   heat_maps,
   lines,
   pictures,
@@ -16,10 +18,15 @@ from reasoning_depth.report import (
   runs,
   tables,
 )
+from reasoning_depth.report.pages import look_inside, sections
+from reasoning_depth.report.pages import report as report_page
 
 
 def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
-  """Draws every plot that one run has the data for, into its folder `plots`.
+  """Draws every plot that one run has the data for, and writes its pages.
+
+  Plots go into its folder `plots`; `report.html` and, after `--mode=analyze`,
+  `look_inside.html` go into the run folder itself.
 
   Returns:
     The paths written.
@@ -27,11 +34,22 @@ def write(run_folder: str | pathlib.Path) -> list[pathlib.Path]:
   Raises:
     UsageError: in one line that names the file; see `runs.load`.
   """
-  return draw(runs.load(run_folder))
+  run = runs.load(run_folder)
+  drawn = draw(run)
+  return [*drawn, *write_pages(run, drawn)]
+
+
+def write_pages(
+  run: runs.Run, drawn: Sequence[pathlib.Path]
+) -> list[pathlib.Path]:
+  """Writes the pages of a run; `drawn` are its plots. Returns the paths."""
+  inside = look_inside.write(run)
+  named = sections.by_setting([run])
+  return [*inside, report_page.write(named, drawn, run.folder)]
 
 
 def draw(run: runs.Run) -> list[pathlib.Path]:
-  """Like `write`, for a run that has been read."""
+  """Draws every plot of a run; returns the paths."""
   written = [
     plots.curves(run),
     plots.exact_match(lines.join([run]), run.plot_path('exact_match')),
@@ -39,6 +57,7 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     pictures.orbits(run),
     *heat_maps.draw(run),
     *depth_steps.draw(run),
+    *halting.draw(run),
   ]
   return [path for path in written if path is not None]
 

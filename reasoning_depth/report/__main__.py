@@ -1,4 +1,4 @@
-"""Reports on run folders: plots of each run and a table of all scores.
+"""Reports on run folders: plots, a table of all scores, and report.html.
 
 A file that `--record` wrote stands for the runs in it; it has no plots of its
 own.
@@ -13,14 +13,15 @@ import rich.console
 
 from reasoning_depth import errors, report
 from reasoning_depth.report import (
-  ahead,
   compute,
-  lines,
-  plots,
+  halting,
+  joint,
   records,
   runs,
   tables,
 )
+from reasoning_depth.report.pages import report as report_page
+from reasoning_depth.report.pages import sections
 
 _BAD_INPUT = 2
 _WIDE = 1000  # characters; no table is wider
@@ -72,22 +73,24 @@ def _report(flags: argparse.Namespace) -> None:
   all_runs, written = [], []
   for path in flags.runs:
     all_runs += records.read(path) if path.is_file() else [runs.load(path)]
-  joint = lines.join(all_runs)
+  named = sections.by_setting(all_runs)
   first = flags.runs[0]
   out = flags.out or (first.parent if first.is_file() else first / 'plots')
+  kept = []  # plots of single runs that the page of all of them shows
   for run in all_runs:
     if run.folder.is_dir():
-      written += report.draw(run)
-  if len(all_runs) > 1 or flags.out is not None:
-    written.append(plots.exact_match(joint, out / 'exact_match_joint.png'))
-    path = out / 'look_ahead_joint.png'
-    written.append(ahead.draw(ahead.join(all_runs), path))
-  if flags.compute is not None:
-    named = {
-      ' · '.join(filter(None, [x.label, x.panel])): x.members for x in joint
-    }
-    groups = flags.compute or compute.GROUPS
-    written += compute.draw(named, out, groups)
+      drawn = report.draw(run)
+      kept += [path for path in drawn if path.stem.startswith(halting.NAME)]
+      written += [*drawn, *report.write_pages(run, drawn)]
+  several = len(all_runs) > 1 or flags.out is not None
+  groups, together = flags.compute, []
+  if several:
+    together = joint.draw(all_runs, named, out, groups)
+  elif groups is not None:
+    together = compute.draw(named, out, groups or compute.GROUPS)
+  if several or first.is_file():
+    together.append(report_page.write(named, [*together, *kept], out))
+  written += together
   console = rich.console.Console()
   if console.is_terminal:
     for far in (False, True):
@@ -100,7 +103,7 @@ def _report(flags: argparse.Namespace) -> None:
     print(*tables.notes(all_runs), sep='\n')
   else:
     print(tables.markdown(all_runs))
-  for path in filter(None, written):
+  for path in written:
     print(path, file=sys.stderr)
 
 

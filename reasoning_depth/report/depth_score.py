@@ -9,7 +9,7 @@ close to the ceiling.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reasoning_depth.report import costs, runs
@@ -99,6 +99,20 @@ def depth(all_runs: Sequence[runs.Run]) -> Depth:
   for run in all_runs:
     members.setdefault(run.seed, []).append(run)
   return Depth({seed: _seed(members[seed]) for seed in sorted(members)})
+
+
+def by_setting(
+  named: Mapping[str, Sequence[runs.Run]],
+) -> dict[str, Depth]:
+  """Scores at look-ahead 1 to 4, of settings that have them."""
+  found = {}
+  for name, members in named.items():
+    scored = [run for run in members if run.evaluation is not None]
+    if scored and all(
+      run.evaluation.group_name == 'look_ahead' for run in scored
+    ):
+      found[name] = depth(scored)
+  return found
 
 
 def _seed(members: Sequence[runs.Run]) -> Seed:

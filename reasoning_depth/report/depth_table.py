@@ -30,8 +30,8 @@ def markdown(
     return (sum(scores) / len(scores) if scores else 0, name)
 
   names = sorted(table, key=order)
-  rows = [_cells(table[name]) for name in names]
-  head = list(_cells(depth_score.Depth({})))
+  rows = [cells(table[name]) for name in names]
+  head = list(cells(depth_score.Depth({})))
   texts = [['model', *head], ['---', *['---:'] * len(head)]]
   texts += [
     [name, *row.values()] for name, row in zip(names, rows, strict=True)
@@ -43,7 +43,7 @@ def markdown(
   return '\n'.join([*lines, '', *_notes(table)])
 
 
-def _cells(row: depth_score.Depth) -> dict[str, str]:
+def cells(row: depth_score.Depth) -> dict[str, str]:
   """Texts of a row by the name of the column."""
   exact = {
     f'{"k = " if k == 1 else ""}{k}': number(row.at(k, depth_score.exact_match))

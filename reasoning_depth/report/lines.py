@@ -10,7 +10,7 @@ no difference where all runs that have it agree on its value.
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reasoning_depth import settings
@@ -107,6 +107,24 @@ def join(all_runs: Sequence[runs.Run]) -> list[Line]:
     name, split = first.evaluation.group_name, first.evaluation.split
     result.append(Line(label, panels[key], name, split, points, tuple(group)))
   return result
+
+
+def of_rows(
+  named: Mapping[str, Sequence[runs.Run]],
+  of: Callable[[runs.Run], runs.Run | None] = lambda run: run,
+) -> list[Line]:
+  """As `join`, of runs that have names already, which become the labels.
+
+  Args:
+    named: runs, by name, each in a file or folder of its own.
+    of: what of a run is shown; None leaves it out.
+  """
+  names = {run.folder: name for name, found in named.items() for run in found}
+  shown = [of(run) for members in named.values() for run in members]
+  return [
+    dataclasses.replace(line, label=names[line.members[0].folder])
+    for line in join([run for run in shown if run is not None])
+  ]
 
 
 def interval(

@@ -16,8 +16,8 @@ from reasoning_depth.report import runs, style
 
 # Indices into the palette; a cell adds its value, 0 or 1, to the first three.
 # Observed states are paler than the answer.
-_SEEN, _ASKED, _FAINT, _WRONG, _FOREIGN = 0, 2, 4, 6, 7
-_PALETTE = matplotlib.colors.ListedColormap(
+SEEN, ASKED, FAINT, WRONG, FOREIGN = 0, 2, 4, 6, 7
+PALETTE = matplotlib.colors.ListedColormap(
   [
     *('#f1f1f1', '#8d8d8d'),  # observed 0 and 1
     *('#d9e8f3', '#0b3c5d'),  # answer 0 and 1
@@ -27,11 +27,11 @@ _PALETTE = matplotlib.colors.ListedColormap(
   ]
 )
 _LEGEND = {
-  _SEEN + 1: 'observed 1',
-  _ASKED + 1: 'answer 1',
-  _ASKED: 'answer 0',
-  _FOREIGN: 'not a cell',
-  _WRONG: 'wrong cell',
+  SEEN + 1: 'observed 1',
+  ASKED + 1: 'answer 1',
+  ASKED: 'answer 0',
+  FOREIGN: 'not a cell',
+  WRONG: 'wrong cell',
 }
 _LINES = 3  # at least, each of two samples
 _MAX_GROUPS = 8
@@ -72,18 +72,18 @@ def cells(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     of states that were asked; both in the order truth, prediction, error.
   """
   W = len(row['observed'][0])
-  seen = _bits(''.join(row['observed'])).reshape(-1, W)
-  truth = _bits(row['target']).reshape(-1, W)
-  prediction = _bits(row['prediction']).reshape(-1, W)
-  painted = np.where(prediction < 0, _FOREIGN, _ASKED + prediction)
-  error = np.where(prediction != truth, _WRONG, _FAINT + truth)
-  observed = np.stack([_SEEN + seen, _SEEN + seen, _FAINT + seen])
-  return observed, np.stack([_ASKED + truth, painted, error])
+  seen = bits(row['observed'])
+  truth = bits([row['target']]).reshape(-1, W)
+  prediction = bits([row['prediction']]).reshape(-1, W)
+  painted = np.where(prediction < 0, FOREIGN, ASKED + prediction)
+  error = np.where(prediction != truth, WRONG, FAINT + truth)
+  observed = np.stack([SEEN + seen, SEEN + seen, FAINT + seen])
+  return observed, np.stack([ASKED + truth, painted, error])
 
 
-def _bits(text: str) -> np.ndarray:
-  """int8 [len(text)]: 0, 1, or -1 for any other character."""
-  return np.array(['01'.find(character) for character in text], np.int8)
+def bits(rows: Iterable[str]) -> np.ndarray:
+  """Rows of text as int8 [rows, W]: 0, 1, or -1 for any other character."""
+  return np.array([['01'.find(c) for c in row] for row in rows], np.int8)
 
 
 @matplotlib.rc_context({**style.RC, 'axes.grid': False})
@@ -123,7 +123,7 @@ def orbits(run: runs.Run) -> pathlib.Path | None:
     f'{overall.num_samples:,} samples)'
   )
   handles = [
-    matplotlib.patches.Patch(color=_PALETTE.colors[code], label=label)
+    matplotlib.patches.Patch(color=PALETTE.colors[code], label=label)
     for code, label in _LEGEND.items()
     if code in used
   ]
@@ -154,11 +154,12 @@ def _draw(
         left + np.arange(W + 1),
         top + np.arange(len(block) + 1),
         block,
-        cmap=_PALETTE,
+        cmap=PALETTE,
         vmin=-0.5,
-        vmax=len(_PALETTE.colors) - 0.5,
+        vmax=len(PALETTE.colors) - 0.5,
         edgecolors='white',
         linewidth=0.3,
+        rasterized=True,  # in the SVG: thousands of cells
       )
   ax.set_aspect('equal')
   ax.invert_yaxis()

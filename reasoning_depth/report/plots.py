@@ -122,7 +122,7 @@ def log_ticks(axis: matplotlib.axis.Axis) -> None:
   axis.set_major_locator(
     matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=12)
   )
-  axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+  axis.set_minor_locator(matplotlib.ticker.NullLocator())  # slow to draw
 
 
 def _group_curves(

@@ -104,4 +104,5 @@ def _run(path: pathlib.Path, entry: dict[str, Any]) -> runs.Run:
   if entry.get('seconds') is not None:
     last = {'step': evaluation['step'], 'seconds': entry['seconds']}
     metrics.append({'split': 'train', **last})
-  return runs.assemble(path, entry['config'], metrics, found)
+  environment = entry.get('environment') or {}
+  return runs.assemble(path, entry['config'], metrics, found, environment)

@@ -82,6 +82,7 @@ class Run:
     evaluations: all evaluations, by name.
     analyses: what `--mode=analyze` wrote, by name of the file: the files under
       `evaluations` that have a field `analysis`.
+    environment: the content of `environment.json`, {} where there is none.
   """
 
   folder: pathlib.Path
@@ -89,6 +90,7 @@ class Run:
   metrics: tuple[dict[str, Any], ...]
   evaluations: dict[str, Evaluation]
   analyses: dict[str, dict[str, Any]]
+  environment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def model(self) -> str:
@@ -287,7 +289,9 @@ def load(folder: str | pathlib.Path) -> Run:
   metrics = _lines(path, ('step', 'split')) if path.is_file() else ()
   paths = sorted((folder / 'evaluations').glob('*.json'))
   found = {path.stem: read_json(path) for path in paths}
-  return assemble(folder, config, metrics, found)
+  path = folder / 'environment.json'
+  environment = read_json(path) if path.is_file() else {}
+  return assemble(folder, config, metrics, found, environment)
 
 
 def assemble(
@@ -295,6 +299,7 @@ def assemble(
   config: dict[str, Any],
   metrics: Iterable[dict[str, Any]],
   found: dict[str, dict[str, Any]],
+  environment: dict[str, Any],
 ) -> Run:
   """A run from what was read.
 
@@ -303,6 +308,7 @@ def assemble(
     config: the nested config.
     metrics: the lines of `metrics.jsonl`.
     found: content of the JSON files under `evaluations`, by name.
+    environment: where it was run; {} where that was not written.
 
   Raises:
     UsageError: naming the file and the field that it lacks.
@@ -311,7 +317,7 @@ def assemble(
   require(config, ('seed', 'task', 'model'), path)
   for group in ('task', 'model'):
     require(config[group], ('name',), f'{path}: {group}')
-  run = Run(folder, config, tuple(metrics), {}, {})
+  run = Run(folder, config, tuple(metrics), {}, {}, environment)
   for name, value in found.items():
     if 'analysis' in value:
       run.analyses[name] = value

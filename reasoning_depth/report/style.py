@@ -4,6 +4,7 @@ import pathlib
 import textwrap
 from typing import Any
 
+import matplotlib
 import matplotlib.figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -61,7 +62,22 @@ def legend_below(
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:
-  """Writes a figure as PNG, makes the folder if need be; returns the path."""
+  """Writes a figure as PNG, and beside it as SVG for pages.
+
+  The SVG has letters as text and no background, and is the same each time.
+
+  Args:
+    figure: what to write.
+    path: of the PNG; its folder is made if need be.
+
+  Returns:
+    the path.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path)
+  figure.set_layout_engine('none')  # it stays as it is
+  with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'salt'}):
+    figure.savefig(
+      path.with_suffix('.svg'), transparent=True, metadata={'Date': None}
+    )
   return path

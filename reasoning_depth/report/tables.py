@@ -16,7 +16,7 @@ _BOUND_NOTE = (
   f'{_BOUND} An upper bound: for some samples the ceiling was computed with '
   'information that no predictor has.'
 )
-_TEXT = ('run', 'model', 'variant', 'split')  # columns that align left
+TEXT = ('run', 'model', 'variant', 'split')  # columns that align left
 
 
 def cells(
@@ -69,7 +69,7 @@ def markdown(all_runs: Sequence[runs.Run]) -> str:
 def _markdown(table: list[dict[str, str]]) -> list[str]:
   texts = [list(table[0]), *(list(row.values()) for row in table)]
   widths = [max(3, *map(len, c)) for c in zip(*texts, strict=True)]
-  left = [name in _TEXT for name in table[0]]
+  left = [name in TEXT for name in table[0]]
   rule = [
     '-' * width if to_left else '-' * (width - 1) + ':'
     for width, to_left in zip(widths, left, strict=True)
@@ -90,7 +90,7 @@ def pretty(
   same = [
     name
     for name in columns
-    if name in _TEXT and len({row[name] for row in table}) == 1
+    if name in TEXT and len({row[name] for row in table}) == 1
   ]
   columns = [name for name in columns if name not in same]
   drawn = rich.table.Table(
@@ -101,7 +101,7 @@ def pretty(
     collapse_padding=True,
   )
   for name in columns:
-    justify = 'left' if name in _TEXT else 'right'
+    justify = 'left' if name in TEXT else 'right'
     head = '\n'.join(name.rsplit(' ', 1))
     drawn.add_column(head, justify=justify, vertical='bottom', no_wrap=True)
   for row in table:
@@ -128,7 +128,7 @@ def notes(all_runs: Sequence[runs.Run]) -> list[str]:
     if (reached := depth_score.horizon([run])) is not None:
       found.append(f'{head}horizon: {_horizon(reached)}')
     if run.seconds is not None:
-      found.append(f'{head}trained for {_duration(run.seconds)}')
+      found.append(f'{head}trained for {duration(run.seconds)}')
   return found + [
     f'{run.folder}: no evaluation yet'
     for run in all_runs
@@ -155,7 +155,8 @@ def _horizon(reached: int) -> str:
   return f'close to the ceiling up to look-ahead {reached}'
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+  """Seconds in hours, minutes and seconds."""
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   if hours:

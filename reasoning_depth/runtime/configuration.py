@@ -6,7 +6,7 @@ This module knows no field: callers pass the declared fields by dotted name.
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -46,33 +46,72 @@ def load(path_and_words: str) -> ml_collections.ConfigDict:
 
 
 def read(
-  folder: pathlib.Path, declare: Callable[[Mapping[str, Any]], Declared]
+  folder: pathlib.Path,
+  declare: Callable[[Mapping[str, Any]], Declared],
+  fill: Collection[str] = (),
 ) -> ml_collections.ConfigDict:
   """Reads `config.json` of a run folder.
 
   Args:
     folder: the run folder.
     declare: from flat values to the fields that the config must have.
+    fill: as of `parse`.
 
   Raises:
     UsageError: where the folder is not a run folder or the file is damaged: not
       JSON, or with fields missing, unknown or of another type.
   """
   path = folder / 'config.json'
-  where = f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
   try:
-    value = json.loads(path.read_bytes(), object_pairs_hook=_unique_names)
-    reason = '' if isinstance(value, dict) else 'holds no named values'
-  except (OSError, ValueError, RecursionError) as error:
-    reason = getattr(error, 'strerror', None) or error
-  if reason:
-    raise errors.UsageError(f'{where}{settings.shown(reason, _LONG)})')
-  try:
-    flat = settings.flatten(value)
-    declared = declare(flat)
-    check_names(flat, declared)
+    return parse(path.read_bytes(), declare, fill)
+  except OSError as error:
+    reason = error.strerror
   except errors.UsageError as error:
-    raise errors.UsageError(f'{where}{error})') from None
+    reason = error
+  raise errors.UsageError(
+    f'--workdir={settings.shown(folder)}: not a run folder ({path.name}: '
+    f'{reason})'
+  )
+
+
+def parse(
+  text: str | bytes,
+  declare: Callable[[Mapping[str, Any]], Declared],
+  fill: Collection[str] = (),
+) -> ml_collections.ConfigDict:
+  """A config from JSON.
+
+  Args:
+    text: JSON.
+    declare: as of `read`.
+    fill: groups of which it may lack fields, or all, as it was written by an
+      earlier version; these get their defaults.
+
+  Raises:
+    UsageError: where it is not JSON, or with fields missing, unknown or of
+      another type.
+  """
+  try:
+    value = json.loads(text, object_pairs_hook=_unique_names)
+  except (ValueError, RecursionError) as error:
+    raise errors.UsageError(settings.shown(error, _LONG)) from None
+  if not isinstance(value, dict):
+    raise errors.UsageError('holds no named values')
+  flat = settings.flatten(value)
+  declared = declare(flat)
+  missing = {
+    name: field.default
+    for name, field in declared.items()
+    if name not in flat and name.partition('.')[0] in fill
+  }
+  flat = missing | flat
+  check_names(flat, declared)
+  for name, default in missing.items():
+    *groups, field = name.split('.')
+    group = value
+    for part in groups:
+      group = group.setdefault(part, {})
+    group[field] = default
   config = ml_collections.ConfigDict(value)
   # JSON may have an integer for a float: 1 for 1.0.
   with config.ignore_type():
@@ -114,18 +153,50 @@ def override(config: ml_collections.ConfigDict, name: str, text: str) -> None:
   Raises:
     UsageError: for an unknown field, or a value of another type.
   """
+  old = _known(config, name)
+  _set(config, name, text, _parse(old, text))
+
+
+def update(
+  config: ml_collections.ConfigDict, values: Mapping[str, Any]
+) -> None:
+  """Sets fields by dotted name: `{'train.num_steps': 100}`.
+
+  A list counts as a tuple, a whole number as a float where one is needed.
+
+  Raises:
+    UsageError: for an unknown field, or a value of another type.
+  """
+  for name, value in values.items():
+    old = _known(config, name)
+    new = tuple(value) if isinstance(value, list) else value
+    if not settings.Field(old, '').has_type(new):
+      new = None
+    elif isinstance(old, float):
+      new = float(new)
+    _set(config, name, value, new)
+
+
+def _known(config: ml_collections.ConfigDict, name: str) -> Any:
+  """The value of a field; raises `UsageError` if there is none."""
   known = settings.flatten(config)
   if name not in known:
     near = settings.suggest(name, known)
     raise errors.UsageError(
       f'config.{settings.shown(name)}: no such field{near}'
     )
-  old = known[name]
-  value = _parse(old, text)
+  return known[name]
+
+
+def _set(
+  config: ml_collections.ConfigDict, name: str, given: Any, value: Any
+) -> None:
+  """Sets a known field; raises `UsageError` for the value None."""
   if value is None:
+    old = settings.flatten(config)[name]
     allowed = settings.KINDS[type(old)]
     settings.complain(
-      f'config.{name}', text, f'must be {allowed}, such as {old}'
+      f'config.{name}', given, f'must be {allowed}, such as {old}'
     )
   config.update_from_flattened_dict({name: value})
 
@@ -176,11 +247,21 @@ def _of(name: str, flat: Mapping[str, Any]) -> str:
 
 
 def same(
-  config: ml_collections.ConfigDict, saved: ml_collections.ConfigDict
+  config: ml_collections.ConfigDict,
+  saved: ml_collections.ConfigDict,
+  free: Collection[str] = (),
 ) -> None:
-  """Raises `UsageError` naming the first field in which two configs differ."""
+  """Raises `UsageError` naming the first field in which two configs differ.
+
+  Args:
+    config: of now.
+    saved: of a run folder.
+    free: groups that may differ.
+  """
   ours, theirs = settings.flatten(config), settings.flatten(saved)
   for name in sorted(ours.keys() | theirs.keys()):
+    if name.partition('.')[0] in free:
+      continue
     if ours.get(name) != theirs.get(name):
       raise errors.UsageError(
         f'config.{name}={ours.get(name)}: the run folder was made with '

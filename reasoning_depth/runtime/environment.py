@@ -1,5 +1,6 @@
 """The environment of a run: packages, devices, cores, revision."""
 
+import configparser
 import importlib.metadata
 import json
 import os
@@ -36,7 +37,7 @@ def record() -> dict[str, Any]:
     'devices': [d.device_kind for d in jax.devices()],
     'processes': jax.process_count(),
     'packages': {name: _version(name) for name in PACKAGES},
-    'revision': _revision(),
+    'revision': revision(),
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
   }
 
@@ -64,6 +65,14 @@ def compare(path: pathlib.Path) -> None:
     )
 
 
+def version() -> str:
+  """Version of this package, installed or not."""
+  parser = configparser.ConfigParser()
+  if parser.read(pathlib.Path(__file__).parents[2] / 'setup.cfg'):
+    return parser['metadata']['version']
+  return importlib.metadata.version('reasoning_depth')
+
+
 def _version(package: str) -> str | None:
   try:
     return importlib.metadata.version(package)
@@ -80,7 +89,7 @@ def _processor() -> str:
   return platform.processor()
 
 
-def _revision() -> str | None:
+def revision() -> str | None:
   """Commit of the working tree, with '+' if it has changes."""
   root = pathlib.Path(__file__).parents[2]
   try:

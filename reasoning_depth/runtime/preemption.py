@@ -1,4 +1,8 @@
-"""SIGTERM and SIGINT: save, then exit; a second signal exits at once."""
+"""SIGTERM and SIGINT: save, then exit; a second signal exits at once.
+
+Schedulers signal a process and its parent, which passes the signal on: what
+comes within `SAME` seconds of the first is the first.
+"""
 
 import contextlib
 import os
@@ -6,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import jax
@@ -15,6 +20,7 @@ from jax.experimental import multihost_utils
 from reasoning_depth import errors
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAME = 0.5  # seconds
 
 
 class Watch:
@@ -67,14 +73,17 @@ class Watch:
       self._may_exit.clear()
 
   def _listen(self) -> None:
-    timer = None
+    timer, first = None, 0.0
     while received := self._reader.recv(1):
       if received[0] not in SIGNALS:
         continue
       name = signal.Signals(received[0]).name
       if self._signalled.is_set():
+        if time.monotonic() - first < SAME:
+          continue
         os._exit(128 + received[0])
       self._signalled.set()
+      first = time.monotonic()
       if self._may_exit.is_set():
         _exit(name)
       print(f'{name}: saving; again leaves at once', file=sys.stderr)

@@ -6,6 +6,8 @@ optimiser state and averages are sharded over `data` as well.
 """
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from reasoning_depth import errors, settings
+from reasoning_depth.runtime import gpus
 
 # Dense layers whose outputs, or whose inputs, are heads or hidden units.
 _SHARDED_OUTPUTS = ('qkv', 'mlp_in', 'query', 'key', 'value')
@@ -42,10 +45,13 @@ class Settings(settings.Settings):
 def make_mesh(config: Mapping[str, Any]) -> Mesh:
   """Builds the mesh of `config.mesh`.
 
+  Tells on stderr, once, where a CUDA device is left unused.
+
   Raises:
     UsageError: for more devices than there are.
   """
   devices = jax.devices()
+  _tell(gpus.unused(jax.default_backend()))
   model = config['model']
   data = config['data'] or max(len(devices) // model, 1)
   if data * model > len(devices):
@@ -57,6 +63,12 @@ def make_mesh(config: Mapping[str, Any]) -> Mesh:
     (data, model), ('data', 'model'), axis_types=(AxisType.Auto,) * 2,
     devices=devices[: data * model],
   )  # fmt: skip
+
+
+@functools.cache
+def _tell(text: str) -> None:
+  if text:
+    print(text, file=sys.stderr)
 
 
 def check_batch(field: str, batch_size: int, mesh: Mesh) -> None:

@@ -4,6 +4,7 @@ Only process 0 writes.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import sys
@@ -14,17 +15,30 @@ from typing import Any
 import jax
 import tensorboardX
 
+from reasoning_depth import settings
+from reasoning_depth.runtime import tracker
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(settings.Settings):
+  """Where metrics go besides; no part of what a run computes."""
+
+  wandb: str = settings.field(
+    '', 'project of Weights & Biases, the extra [wandb]; empty: none'
+  )
+
 
 class Writer:
   """Appends to `metrics.jsonl` and to TensorBoard event files."""
 
-  def __init__(self, folder: pathlib.Path, from_step: int = 0):
+  def __init__(self, folder: pathlib.Path, from_step: int = 0, wandb: str = ''):
     """Opens the files of a run folder.
 
     Args:
       folder: the run folder.
       from_step: step the run resumes from; later lines of an interrupted run
         are dropped, since they will be written again.
+      wandb: as in `Settings`.
     """
     self._writes = jax.process_index() == 0
     self._begun, self._before = time.monotonic(), 0.0
@@ -41,6 +55,7 @@ class Writer:
     self._events = tensorboardX.SummaryWriter(
       str(folder), purge_step=from_step + 1 if from_step else None
     )
+    self._tracker = tracker.Tracker(folder, wandb)
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Adds one line of named values, and the run's wall-clock seconds.
@@ -57,6 +72,7 @@ class Writer:
     self._flush()
     for name, value in values.items():
       self._events.add_scalar(f'{split}/{name}', value, step)
+    self._tracker.write(step, split, values)
 
   def _flush(self) -> None:
     """Flushes; on an error (a full disk) keeps the lines for the next try."""
@@ -75,6 +91,7 @@ class Writer:
       with contextlib.suppress(OSError):
         self._file.close()
       self._events.close()
+      self._tracker.close()
 
 
 def lines(path: pathlib.Path, last: float) -> list[str]:

@@ -143,12 +143,14 @@ class Evaluator:
     if self._generates:
       return self.run_generated(params, samples)
     loss, tokens = self.predict(params, samples.batch)
-    return Result(samples, loss, tokens)
+    judged = self.task.judged(samples.batch, tokens)
+    return Result(samples, loss, tokens, judged=judged)
 
   def run_generated(self, params: Any, samples: base.HeldOut) -> 'Result':
     """Scores answers generated token by token; the loss is teacher-forced."""
     loss, tokens = self.predict(params, samples.batch, self._generating)
-    return Result(samples, loss, tokens, scored_by='generation')
+    judged = self.task.judged(samples.batch, tokens)
+    return Result(samples, loss, tokens, 'generation', judged)
 
   @functools.cached_property
   def _generating(self) -> Callable:
@@ -184,12 +186,14 @@ class Result:
     scored_by: 'teacher forcing' (each token given the true ones before it),
       'generation', 'depth steps' or 'its own answers fed back' (see
       `look_ahead`).
+    judged: further scores [N] by name, see `base.Task.judged`.
   """
 
   samples: base.HeldOut
   loss: np.ndarray
   tokens: np.ndarray
   scored_by: str = 'teacher forcing'
+  judged: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def asked(self) -> np.ndarray:
@@ -229,6 +233,7 @@ class Result:
       'bit_accuracy': float(bits.mean()),
       'bit_accuracy_interval': mean_interval(bits),
     }
+    scores |= {n: float(x[chosen].mean()) for n, x in self.judged.items()}
     scores |= self.samples.known_means(chosen)
     if scores.get('ceiling_exact_match'):
       scores['share_of_ceiling'] = (

@@ -67,6 +67,7 @@ class Reader:
       UsageError: where an answer begins before the last segment.
     """
     seed = base.host_seed(key)
+    num_samples = self._task.available(split, num_samples)
     parts, losses_, tokens = [], [], []
     for first in range(0, num_samples, self._size):
       count = min(self._size, num_samples - first)
@@ -79,10 +80,12 @@ class Reader:
       losses_.append(loss[:count])
       tokens.append(predicted[:count])
     batch = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    predicted = np.concatenate(tokens)
     return evaluate.Result(
       base.HeldOut(batch, group_name=self._task.group_name),
       np.concatenate(losses_),
-      np.concatenate(tokens),
+      predicted,
+      judged=self._task.judged(batch, predicted),
     )
 
   def _batch(

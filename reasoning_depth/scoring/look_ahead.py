@@ -16,7 +16,7 @@ import numpy as np
 
 from reasoning_depth.models import base as base_model
 from reasoning_depth.scoring import evaluate, losses
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import automata, base
 
 # Loss [K, N] and predicted tokens [K, N, W] at K look-aheads.
 Answers = tuple[np.ndarray, np.ndarray]
@@ -55,7 +55,8 @@ def score(
     params: parameters of its model.
     key: the same key gives the same samples.
     look_ahead: K values, ascending, at least one.
-    num_samples: N, each scored at all look-aheads.
+    num_samples: N, each scored at all look-aheads; fewer where the task's
+      files have fewer.
     with_ceiling: whether to compute ceiling and baselines.
 
   Returns:
@@ -80,13 +81,39 @@ def score(
     inputs=targets[:, :0],
     targets=targets,
     weights=np.ones(targets.shape, np.float32),
-    group=np.repeat(np.array(look_ahead, np.int32), num_samples),
+    group=np.repeat(np.array(look_ahead, np.int32), len(rules)),
   )
   samples = base.HeldOut(batch, known=jax.tree.map(rows, known))
   return evaluate.Result(
     samples, rows(loss), rows(tokens),
     'depth steps' if steps else 'its own answers fed back',
   )  # fmt: skip
+
+
+def answers(
+  evaluator: evaluate.Evaluator,
+  params: Any,
+  observed: np.ndarray,
+  look_ahead: Sequence[int],
+) -> np.ndarray:
+  """Predicted tokens [N, K, W] after observed states whose rule is not known.
+
+  Args:
+    evaluator: of a task from `for_states`, for the sizes of `observed`.
+    params: parameters of its model.
+    observed: uint8 [N, T, W].
+    look_ahead: K values, ascending.
+
+  Raises:
+    UsageError: where the task or model cannot be asked.
+  """
+  task, N = evaluator.task, len(observed)
+  way = task.tokens.way(look_ahead, by_depth(evaluator.model, evaluator.train))
+  answer = {'depth steps': _by_depth, 'fed back': _fed_back, 'asked': _asked}
+  rules = np.zeros((N, automata.table_size(task.radius)), np.uint8)
+  later = np.zeros((N, look_ahead[-1], task.width), np.uint8)  # not read
+  found = answer[way](evaluator, params, rules, observed, later, look_ahead)
+  return found[1].swapaxes(0, 1)
 
 
 def _by_depth(evaluator, params, rules, observed, later, look_ahead) -> Answers:
@@ -168,4 +195,17 @@ def _fed_back(evaluator, params, rules, observed, later, look_ahead) -> Answers:
     if k in look_ahead:
       losses_.append(result.loss)
       tokens.append(predicted)
+  return np.stack(losses_), np.stack(tokens)
+
+
+def _asked(evaluator, params, rules, observed, later, look_ahead) -> Answers:
+  """Answers at look-aheads of training, each asked by itself."""
+  task = evaluator.task
+  run = evaluator.run_generated if task.causal else evaluator.run
+  losses_, tokens = [], []
+  for k in look_ahead:
+    question = task.question(rules, observed, later[:, k - 1], told=k)
+    result = run(params, base.HeldOut(question))
+    losses_.append(result.loss)
+    tokens.append(result.tokens[result.asked].reshape(len(observed), -1))
   return np.stack(losses_), np.stack(tokens)

@@ -12,6 +12,7 @@ from reasoning_depth.tasks import (
   extrapolation,
   groups,
   orbits,
+  stored,
 )
 
 TASKS: dict[str, type[base.Task]] = {
@@ -32,4 +33,18 @@ def make(config: Mapping[str, Any]) -> base.Task:
   """
   fields = dict(config)
   kind = settings.choose('name', fields.pop('name'), TASKS)
+  if fields.get('data') and not kind.reads_data:
+    kind = stored.of(kind)
   return settings.build(kind, fields)
+
+
+def adopt(config: Any) -> None:
+  """Sets the fields of `config.task` that its data files decide, if any.
+
+  Raises:
+    UsageError: where the files cannot be read.
+  """
+  kind = settings.choose('name', config['name'], TASKS)
+  if config.get('data'):
+    for name, value in kind.found(config['data']).items():
+      config[name] = value

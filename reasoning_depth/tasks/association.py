@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, stored
 
 VARIANTS = ('remember', 'rewrite')
 MAX_SYMBOLS = 4096
@@ -60,6 +60,7 @@ class Association(base.Task):
   symbols: int = settings.field(
     16, 'alphabet size of keys and values', least=2, most=MAX_SYMBOLS
   )
+  data: str = stored.field()
 
   group_name = 'num_pairs'
   causal = True  # the value is predicted left to right

@@ -15,7 +15,7 @@ import numpy as np
 
 from reasoning_depth import errors
 
-RADII = (1, 2, 3)
+RADII = (1, 2, 3, 4)
 # Each split owns this part of the index range.
 SPLITS = {'train': (0.0, 0.8), 'validation': (0.8, 0.9), 'test': (0.9, 1.0)}
 
@@ -28,7 +28,7 @@ def table_size(radius: int) -> int:
 def check_lattice(width: int, radius: int) -> None:
   """Raises `UsageError` unless a circular lattice of this kind exists."""
   if radius not in RADII:
-    raise errors.UsageError(f'radius={radius}: allowed are 1, 2 and 3')
+    raise errors.UsageError(f'radius={radius}: allowed are 1 to 4')
   if width < 2 * radius + 1:
     raise errors.UsageError(
       f'width={width}: a lattice of radius {radius} needs at least '
@@ -50,7 +50,7 @@ def step(rule: jax.Array, state: jax.Array, radius: int) -> jax.Array:
   Args:
     rule: [..., 2**(2r+1)] table of 0 and 1.
     state: [..., W] cells of 0 and 1.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
 
   Returns:
     uint8 [..., W], the next state.
@@ -73,13 +73,13 @@ def rollout(
     rule: [..., 2**(2r+1)] table of 0 and 1.
     state: [..., W] cells of 0 and 1, the initial state.
     steps: number of applications.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
 
   Returns:
     uint8 [..., steps + 1, W], the initial state first.
 
   Raises:
-    ValueError: for a radius other than 1 to 3, a width below 2r+1, or a table
+    ValueError: for a radius other than 1 to 4, a width below 2r+1, or a table
       of the wrong size.
   """
   width = state.shape[-1]
@@ -244,7 +244,7 @@ def sample_rules(
   Args:
     key: PRNG key.
     count: number of rules.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
     split: 'train', 'validation' or 'test'.
     closed: makes the splits closed under reflection and complement, so that a
       test rule has no mirror image in training. Classes of equivalent rules
@@ -262,8 +262,9 @@ def sample_rules(
     head = unpack(mix(index, bits), bits, first='low')
     if radius < 3:
       return head
-    tail = jax.random.bits(tail_key, (count, 3), jnp.uint32)
-    tail = unpack(tail, 32, first='low').reshape(count, 96)
+    words = table_size(radius) // 32 - 1
+    tail = jax.random.bits(tail_key, (count, words), jnp.uint32)
+    tail = unpack(tail, 32, first='low').reshape(count, -1)
     return jnp.concatenate([head, tail], axis=-1)
 
   if not closed:
@@ -358,13 +359,24 @@ def sample_orbits(
   Returns:
     rules uint8 [B, 2**(2r+1)] and states uint8 [B, steps + 1, W].
   """
+  rules, state = sample_starts(key, batch_size, width, radius, split, closed)
+  return rules, rollout(rules, state, steps, radius)
+
+
+def sample_starts(
+  key: jax.Array,
+  batch_size: int,
+  width: int,
+  radius: int,
+  split: str,
+  closed: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+  """Draws rules of a split, [B, 2**(2r+1)], and states [B, W], uint8."""
   check_lattice(width, radius)
   rule_key, state_key = jax.random.split(key)
   rules = sample_rules(rule_key, batch_size, radius, split, closed)
   if fits_word(width, radius):
     word = jax.random.bits(state_key, (batch_size,), jnp.uint32)
-    state = unpack(word, width, first='high')
-  else:
-    state = jax.random.bernoulli(state_key, shape=(batch_size, width))
-    state = state.astype(jnp.uint8)
-  return rules, rollout(rules, state, steps, radius)
+    return rules, unpack(word, width, first='high')
+  state = jax.random.bernoulli(state_key, shape=(batch_size, width))
+  return rules, state.astype(jnp.uint8)

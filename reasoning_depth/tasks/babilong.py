@@ -13,11 +13,19 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import jax
 import numpy as np
 
 from reasoning_depth import errors, settings
-from reasoning_depth.tasks import babi, background, base, vocabulary
+from reasoning_depth.tasks import (
+  babi,
+  babilong_files,
+  background,
+  base,
+  vocabulary,
+)
 
 MAX_LENGTH = 2**30
 # Stories drawn at most, until one fits into the length.
@@ -46,15 +54,25 @@ class BABILong(base.Task):
   tokenizer: str = settings.field(
     '', 'JSON file of the library `tokenizers`; empty: whole words'
   )
+  data: str = settings.field(
+    '',
+    'file or folder of texts with questions, in the public layout, to use; '
+    'empty: texts are made',
+  )
 
   causal = True  # the answer is predicted left to right
   group_name = 'length'
   on_host = True
+  reads_data = True
   streams = True
 
   def __post_init__(self):
     super().__post_init__()
-    self._story(_generator(0, 0, 0, 0, _STORY), _TRIALS)
+    if self.data:
+      for rows in self.files.splits.values():
+        self._row(rows[0])
+    else:
+      self._story(_generator(0, 0, 0, 0, _STORY), _TRIALS)
     if self.background:
       self._sentences_of_books  # noqa: B018, read here to raise early
 
@@ -72,6 +90,20 @@ class BABILong(base.Task):
   def gen(self) -> int:
     """The token that asks for the answer."""
     return self._vocabulary.size + 1
+
+  @functools.cached_property
+  def files(self) -> babilong_files.Files:
+    """The texts of `data`."""
+    return babilong_files.read(self.data, self.question)
+
+  @property
+  def data_record(self) -> dict[str, Any]:
+    """See `base.Task`."""
+    return self.files.record if self.data else {}
+
+  def available(self, split: str, count: int) -> int:
+    """See `base.Task`."""
+    return min(count, len(self.files.split(split))) if self.data else count
 
   @functools.cached_property
   def _vocabulary(self) -> vocabulary.Vocabulary:
@@ -142,9 +174,16 @@ class BABILong(base.Task):
     generator = functools.partial(
       _generator, seed, base.SPLITS.index(split), step, index
     )
-    facts, ending, answered = self._story(generator(_STORY), _MORE_TRIALS)
+    if self.data:
+      rows = self.files.split(split)
+      drawn = split == 'train'
+      row = int(generator(_STORY).integers(len(rows))) if drawn else index
+      pieces, answered = self._row(rows[row % len(rows)])
+    else:
+      facts, ending, answered = self._story(generator(_STORY), _MORE_TRIALS)
+      pieces = self._pieces(facts, ending, generator)
     waiting, at = [], 0
-    for piece in self._pieces(facts, ending, generator):
+    for piece in pieces:
       waiting.extend(piece)
       while len(waiting) > segment:
         yield self._part(waiting[: segment + 1], at, answered)
@@ -165,6 +204,70 @@ class BABILong(base.Task):
       weights=weights[None].astype(np.float32),
       group=np.array([self.length], np.int32),
     )
+
+  def _row(self, row: babilong_files.Row) -> tuple[list[list[int]], int]:
+    """Tokens of a text with its question and answer; length of the answer."""
+    try:
+      text, question, answer = map(
+        self._encode, (row.input, row.question, row.target)
+      )
+    except errors.UsageError as error:
+      raise errors.UsageError(f'data={row.where}: {error}') from None
+    ending = [*question, self.gen, *answer]
+    room = self.length - len(text) - len(ending)
+    if room < 0:
+      raise errors.UsageError(
+        f'length={self.length}: data={row.where} takes '
+        f'{len(text) + len(ending):,} tokens'
+      )
+    return [[self.pad] * room, text, ending], len(answer)
+
+  def records(
+    self, key: jax.Array, split: str, num_samples: int
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """See `base.Task`; texts in the public layout."""
+    for part in super().records(key, split, num_samples):
+      texts = [
+        self._texts(row, self._asked(targets, weights))
+        for row, targets, weights in zip(
+          part['inputs'], part['targets'], part['weights'], strict=True
+        )
+      ]
+      columns = map(list, zip(*texts, strict=True))
+      names = babilong_files.COLUMNS
+      yield {
+        name: np.array(column, object)
+        for name, column in zip(names, columns, strict=True)
+      }
+
+  def judged(
+    self, batch: base.Batch, tokens: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """See `base.Task`; the score of BABILong's authors."""
+    labels, right = babilong_files.LABELS[self.question], []
+    for i, row in enumerate(batch.inputs):
+      weights = batch.weights[i]
+      output = self._decode(self._asked(tokens[i], weights))
+      _, question, target = self._texts(
+        row, self._asked(batch.targets[i], weights)
+      )
+      right.append(
+        babilong_files.official_match(target, output, question, labels)
+      )
+    return {'official_match': np.array(right, float)}
+
+  def _asked(self, tokens: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return tokens[weights > 0]
+
+  def _decode(self, tokens: np.ndarray) -> str:
+    """Text of tokens; PAD and GEN have none."""
+    return self._vocabulary.decode(tokens[tokens < self.pad].tolist())
+
+  def _texts(self, row: np.ndarray, answer: np.ndarray) -> tuple[str, str, str]:
+    """Context, question and answer of a sequence or its last segment [L]."""
+    before = self._decode(row[: np.argmax(row == self.gen)])
+    context, stop, question = before.rpartition('.')
+    return context + stop, question.strip(), self._decode(answer)
 
   def _story(
     self, rng: np.random.Generator, trials: int

@@ -19,6 +19,7 @@ from reasoning_depth import errors, settings
 
 SPLITS = ('train', 'validation', 'test')
 BLOCK = 256  # held-out samples drawn from each key
+PART = 2**15  # rows of a data file made at once, a multiple of BLOCK
 _MOST_SETS = 8  # an analysis shows at most this many groups apart
 
 
@@ -93,6 +94,7 @@ class Milestones:
     where: bool [K, N, L], the positions to look at.
     names: of the L positions.
     sets: masks of samples to show apart, bool [N] by name.
+    observed: [N, T, W] observed states, for tasks with states; else None.
   """
 
   batch: Batch
@@ -101,6 +103,7 @@ class Milestones:
   where: np.ndarray
   names: tuple[str, ...]
   sets: dict[str, np.ndarray]
+  observed: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +151,10 @@ class Task(settings.Settings):
     generates: whether the answer is generated token by token, up to EOS.
     on_host: whether batches are made on the host, by `host_sample`.
     streams: whether samples can be made in segments, by `stream`.
+    reads_data: whether it reads the files in its field `data` itself, in a
+      layout of its own; else `stored` does.
+    text_columns: columns of `records` that are text of digits in JSON files,
+      with their names there.
     by_depth: whether a sample's look-ahead k is told by nothing in its input:
       the answer after k depth steps is for k.
   """
@@ -163,6 +170,31 @@ class Task(settings.Settings):
   on_host = False
   streams = False
   by_depth = False
+  text_columns = {}
+  reads_data = False
+
+  @classmethod
+  def found(cls, data: str) -> dict[str, Any]:
+    """Fields that files at `data` decide, for tasks with such a field.
+
+    Raises:
+      UsageError: where the files cannot be read.
+    """
+    del data
+    return {}
+
+  @property
+  def data_record(self) -> dict[str, Any]:
+    """What a run should remember of its data files, and a line as `summary`.
+
+    {} where the samples are not from files.
+    """
+    return {}
+
+  def available(self, split: str, count: int) -> int:
+    """Held-out samples that there are of `count` that are asked for."""
+    del split
+    return count
 
   @property
   def held_out_length(self) -> int:
@@ -217,11 +249,41 @@ class Task(settings.Settings):
         add the scores of ceiling and baselines; '' for the samples alone.
     """
     del known  # no ceiling or baselines by default
+    num_samples = self.available(split, num_samples)
     if self.on_host:
       batch = self.host_sample(host_seed(key), 0, num_samples, split)
     else:
-      batch = draw(self.sample, key, split, num_samples)
+      batch = draw(self._numbered, key, split, num_samples)
     return HeldOut(batch, group_name=self.group_name, labels=self.group_labels)
+
+  def _numbered(self, key, batch_size, split, first):
+    """`sample` as `draw` calls it."""
+    del first  # a fresh sample depends on its key alone
+    return self.sample(key, batch_size, split)
+
+  def records(
+    self, key: jax.Array, split: str, num_samples: int
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Samples for data files, in parts of a table.
+
+    Args:
+      key: PRNG key; the samples are those of `draw_held_out`.
+      split: one of `SPLITS`.
+      num_samples: N, or less where data files have fewer.
+
+    Yields:
+      columns by name: integers [n] or [n, m], or text [n] of dtype object; a
+      column [n, t, m] stands for t of them.
+    """
+    batch = self.draw_held_out(key, split, num_samples).batch
+    for start in range(0, len(batch.group), PART):
+      part = take(batch, slice(start, start + PART))
+      yield {
+        'inputs': part.inputs,
+        'targets': part.targets,
+        'weights': part.weights.astype(np.uint8),
+        'group': part.group,
+      }
 
   def positions(self) -> tuple[str, ...]:
     """Names of the positions of a held-out sequence."""
@@ -273,6 +335,16 @@ class Task(settings.Settings):
     """
     return tokens[:, 1 : self.length + 1]
 
+  def judged(self, batch: Batch, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """Further scores [N] of predictions, by name; none by default.
+
+    Args:
+      batch: samples [N, L] on the host.
+      tokens: int32 [N, L], predicted, aligned with the targets.
+    """
+    del batch, tokens
+    return {}
+
   def check_prompts(self) -> None:
     """Raises `UsageError` unless the task has prompts to complete (GRPO)."""
     raise errors.UsageError(
@@ -302,31 +374,63 @@ class Task(settings.Settings):
       'the answers of this task have no look-ahead',
     )  # fmt: skip
 
+  def for_states(self, num_states: int, width: int) -> 'Task':
+    """The task with observed states [T, W] of other sizes, such as a user's.
 
-def draw(sample: Callable, key: jax.Array, split: str, num_samples: int) -> Any:
+    A task that has it also has `tokens`, `question` and `possible`, as `orbits`
+    does; see `scoring.own_orbits`.
+
+    Raises:
+      UsageError: where the task shows no states, or not of such sizes.
+    """
+    del num_states, width
+    raise errors.UsageError(
+      'the task shows no states: own orbits need config.task.name=orbits'
+    )
+
+
+def draw(
+  sample: Callable,
+  key: jax.Array,
+  split: str,
+  num_samples: int,
+  first: int = 0,
+) -> Any:
   """Draws samples in chunks of `BLOCK`, each with its own key.
 
   So a smaller N gives the first samples of a larger one.
 
   Args:
-    sample: maps (key, count, split) to a pytree of arrays [count, ...].
+    sample: maps (key, count, split, first) to a pytree of arrays [count, ...];
+      `first` is the number of its first sample.
     key: PRNG key.
     split: one of `SPLITS`.
     num_samples: N.
+    first: number of the first sample, a multiple of `BLOCK`.
 
   Returns:
     NumPy arrays [N, ...].
   """
+  return draws(sample, key, split, num_samples)(first)
+
+
+def draws(
+  sample: Callable, key: jax.Array, split: str, num_samples: int
+) -> Callable[[int], Any]:
+  """`draw` as a function of `first`, compiled once."""
   key = jax.random.fold_in(key, SPLITS.index(split))
-  blocks = jnp.arange(-(-num_samples // BLOCK))
-  drawn = jax.jit(
-    lambda key: jax.lax.map(
-      lambda i: sample(jax.random.fold_in(key, i), BLOCK, split), blocks
-    )
-  )(key)
-  return jax.tree.map(
-    lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples], drawn
-  )
+
+  @jax.jit
+  def blocks(key, first):
+    def block(i):
+      return sample(jax.random.fold_in(key, i), BLOCK, split, BLOCK * i)
+
+    return jax.lax.map(block, first + jnp.arange(-(-num_samples // BLOCK)))
+
+  def whole(x):
+    return np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples]
+
+  return lambda first: jax.tree.map(whole, blocks(key, first // BLOCK))
 
 
 def host_seed(key: jax.Array) -> int:

@@ -118,9 +118,22 @@ def _step(
     # are enough such entries, as the cases before branching were few enough.
     number = np.ceil(np.log2(np.maximum(total / max_cases, 1)))
     cases = _reveal(cases, fresh, number, truth)
-  cases = _branch(cases, fresh, count)
+  return _stepped(_branch(cases, fresh, count), radius), revealed
+
+
+def branched(cases: Cases, radius: int, max_cases: int) -> Cases | None:
+  """All cases one step on, none revealed; None if more than `max_cases`."""
+  fresh = _fresh(cases, radius)
+  count = fresh.sum(-1)
+  if (2.0**count).sum() > max_cases:
+    return None
+  return _stepped(_branch(cases, fresh, count), radius)
+
+
+def _stepped(cases: Cases, radius: int) -> Cases:
+  """Cases one step on; the entries that they read are filled in."""
   index = neighbourhoods(cases.state, radius)
-  return cases.replace(state=take(cases.table, index)), revealed
+  return cases.replace(state=take(cases.table, index))
 
 
 def _fresh(cases: Cases, radius: int) -> np.ndarray:

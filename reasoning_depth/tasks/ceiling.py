@@ -81,7 +81,7 @@ def ceiling(
       rules, though a single one may be too low.
     states: [B, T, W], the observed states alone, T >= 1.
     look_ahead: int [B], k >= 1 of each sample.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
     max_cases: bound on time and memory, per sample.
 
   Raises:
@@ -107,7 +107,7 @@ def ceilings(
     rule: as of `ceiling`.
     states: as of `ceiling`.
     look_ahead: K values of k >= 1, ascending.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
     max_cases: as of `ceiling`.
   """
   values = np.asarray(look_ahead)
@@ -166,7 +166,7 @@ def rule_ceiling(
   Args:
     rule: [B, 2**(2r+1)], the true rules; see `ceiling`.
     states: [B, T, W], the observed states.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
     look_ahead: int [B], k of each sample.
     answer: [B, W], the state k steps ahead; None if it is not given.
     max_cases: bound on time and memory, per sample; see `ceiling`.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import errors, settings
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, stored
 from reasoning_depth.tasks import knowledge_graph as kg
 
 SETS = ('train', 'id', 'ood')  # groups
@@ -55,6 +55,7 @@ class Composition(kg.Queries):
     least=1,
   )
   seed: int = settings.field(0, 'seed of the graph and its splits')
+  data: str = stored.field()
 
   length = 3
   group_name = 'set'

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, stored
 from reasoning_depth.tasks import knowledge_graph as kg
 
 MAX_HOPS = 40
@@ -48,6 +48,7 @@ class Extrapolation(kg.Queries):
   seed: int = settings.field(
     0, 'seed of the graph and its queries; both are independent of `hops`'
   )
+  data: str = stored.field()
 
   group_name = 'hops'
 

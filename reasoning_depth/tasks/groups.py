@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, stored
 
 
 def permutation_table(permutations: np.ndarray) -> np.ndarray:
@@ -90,6 +90,7 @@ class Groups(base.Task):
   word_length: int = settings.field(
     20, 'n, elements in a word', least=1, most=4096
   )
+  data: str = stored.field()
 
   causal = True  # a prefix's product is predicted from the prefix alone
   cone = ((0, -1), (0, 0))

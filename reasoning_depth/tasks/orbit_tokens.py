@@ -36,12 +36,14 @@ no state is predicted from its true bits; only `rule_cot` generates it.
 import dataclasses
 import enum
 import functools
+from collections.abc import Sequence
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth import settings
 from reasoning_depth.tasks import automata, base
 
 
@@ -187,6 +189,36 @@ class Layout:
       between[: self.prompt_length] = False
       asked[between] = Ask.BETWEEN
     return asked
+
+  def way(self, look_ahead: Sequence[int], by_depth: bool) -> str:
+    """How a state at any of these look-aheads is asked.
+
+    Args:
+      look_ahead: values of k, ascending.
+      by_depth: whether depth step k of the model answers for look-ahead k.
+
+    Returns:
+      'depth steps', 'fed back' (answers of one step) or 'asked' (as trained).
+
+    Raises:
+      UsageError: where it cannot be asked.
+    """
+    variants = ANY_LOOK_AHEAD
+    if self.variant not in variants:
+      settings.complain(
+        'config.task.variant', self.variant,
+        f'own orbits can be given to {", ".join(variants)}',
+      )  # fmt: skip
+    if by_depth and not self.causal:
+      return 'depth steps'
+    if (self.variant, self.look_ahead) == ('o_s', (1,)):
+      return 'fed back'
+    for k in look_ahead:
+      if k not in self.look_ahead:
+        settings.complain(
+          'k', k, f'the model answers for {self.look_ahead} alone'
+        )
+    return 'asked'
 
   def batch(
     self,

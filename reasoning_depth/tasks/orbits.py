@@ -7,6 +7,8 @@ state at look-ahead k, or the rule (group 0).
 
 import dataclasses
 import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +18,10 @@ from reasoning_depth import errors, settings
 from reasoning_depth.tasks import (
   automata,
   base,
+  orbit_files,
   orbit_scores,
   orbit_tokens,
+  possible,
 )
 
 SPLIT_BY = ('rules', 'classes')
@@ -35,7 +39,7 @@ class Orbits(base.Task):
 
   width: int = settings.field(20, 'W, cells in a state', least=1, most=4096)
   radius: int = settings.field(
-    2, 'r, cells that a cell sees on each side', least=1, most=3
+    2, 'r, cells that a cell sees on each side', least=1, most=4
   )
   num_states: int = settings.field(10, 'T, observed states', least=1, most=4096)
   look_ahead: tuple[int, ...] = settings.field(
@@ -64,10 +68,16 @@ class Orbits(base.Task):
     'are those of the true orbit',
     most=0.5,
   )
+  data: str = settings.field(
+    '',
+    'file or folder of orbits to use; empty: orbits are drawn',
+  )
 
   vocab_size = int(orbit_tokens.VOCAB_SIZE)
   lattice = True
   group_name = 'look_ahead'
+  reads_data = True
+  text_columns = {'rule_ids': 'rule', 'input_ids': 't={}'}
 
   def __post_init__(self):
     super().__post_init__()
@@ -78,6 +88,30 @@ class Orbits(base.Task):
       settings.complain(
         'layout', self.layout, f'variant={self.variant} needs layout={needed}'
       )
+    if self.data:
+      orbit_files.check(self.data, self)
+
+  @classmethod
+  def found(cls, data: str) -> dict[str, Any]:
+    """See `base.Task`."""
+    return orbit_files.found(data)
+
+  @functools.cached_property
+  def _source(self) -> orbit_files.Files | orbit_files.Drawn:
+    """Where rules and first states come from."""
+    if self.data:
+      return orbit_files.read(self.data)
+    closed = self.split_by == 'classes'
+    return orbit_files.Drawn(self.width, self.radius, closed)
+
+  @property
+  def data_record(self) -> dict[str, Any]:
+    """See `base.Task`."""
+    return self._source.record
+
+  def available(self, split: str, count: int) -> int:
+    """See `base.Task`."""
+    return self._source.available(split, count)
 
   def _check_look_ahead(self):
     """Checks that there is a look-ahead, and that the variant can ask it."""
@@ -157,33 +191,38 @@ class Orbits(base.Task):
     return self.variant == 'by_depth'
 
   def sample_orbits(
-    self, key: jax.Array, batch_size: int, split: str = 'train'
+    self,
+    key: jax.Array,
+    batch_size: int,
+    split: str = 'train',
+    first: jax.Array | int | None = None,
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Draws the rules, states and look-aheads of a batch.
+
+    Args:
+      key: PRNG key.
+      batch_size: B.
+      split: one of `base.SPLITS`.
+      first: of files, the first of B rows in their order; None to draw rows.
 
     Returns:
       rules uint8 [B, 2**(2r+1)], states uint8 [B, T + max k, W] and
       look_ahead int32 [B]; the answer of a sample is states[T - 1 + k].
     """
-    rules, states = self._roll_out(key, batch_size, split, self.look_ahead[-1])
+    last = self.look_ahead[-1]
+    rules, states = self._roll_out(key, batch_size, split, last, first)
     _, k_key = jax.random.split(key)
     look_ahead = jax.random.choice(
       k_key, jnp.array(self.look_ahead, jnp.int32), (batch_size,)
     )
     return rules, states, look_ahead
 
-  def _roll_out(self, key, batch_size, split, last):
+  def _roll_out(self, key, batch_size, split, last, first=None):
     """Rules [B, 2**(2r+1)] and states [B, T + last, W] of a batch."""
     orbit_key, _ = jax.random.split(key)
-    return automata.sample_orbits(
-      orbit_key,
-      batch_size,
-      width=self.width,
-      radius=self.radius,
-      steps=self.num_states - 1 + last,
-      split=split,
-      closed=self.split_by == 'classes',
-    )
+    rules, start = self._source.starts(orbit_key, batch_size, split, first)
+    steps = self.num_states - 1 + last
+    return rules, automata.rollout(rules, start, steps, self.radius)
 
   def _shown(self, key, states):
     """States [B, >= T, W] with some observed cells flipped, by `flip`."""
@@ -197,8 +236,16 @@ class Orbits(base.Task):
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
-    """Draws a batch of fresh rules and states; see `base.Task`."""
-    rules, states, look_ahead = self.sample_orbits(key, batch_size, split)
+    """Draws a batch of fresh rules and states; see `base.Task`.
+
+    Of files, rows are drawn with replacement.
+    """
+    return self._batch(key, split, self.sample_orbits(key, batch_size, split))
+
+  def _batch(self, key, split, drawn):
+    """The batch of rules, states and look-aheads that were drawn by a key."""
+    rules, states, look_ahead = drawn
+    batch_size = len(rules)
     states = self._shown(key, states)
     if split == 'train':
       return self.tokens.batch(rules, states, look_ahead)
@@ -230,12 +277,28 @@ class Orbits(base.Task):
   def _draw(self, key, split, num_samples):
     """Held-out samples, the orbits they are made of, and the states shown."""
 
-    def sample(key, *args):
-      drawn = self.sample_orbits(key, *args)
+    def sample(key, count, split, first):
+      drawn = self.sample_orbits(key, count, split, first)
       observed = self._shown(key, drawn[1])[:, : self.num_states]
-      return self.sample(key, *args), drawn, observed
+      return self._batch(key, split, drawn), drawn, observed
 
-    return base.draw(sample, key, split, num_samples)
+    return base.draw(sample, key, split, self.available(split, num_samples))
+
+  def records(
+    self, key: jax.Array, split: str, num_samples: int
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """See `base.Task`; orbits in the public layout, without flipped cells."""
+
+    def sample(key, count, split, first):
+      return self.sample_orbits(key, count, split, first)[:2]
+
+    num_samples = self.available(split, num_samples)
+    size = min(base.PART, num_samples)
+    part = base.draws(sample, key, split, size)
+    for first in range(0, num_samples, size):
+      rules, states = part(first)
+      left = num_samples - first
+      yield {'rule_ids': rules[:left], 'input_ids': states[:left]}
 
   @functools.cached_property
   def known(self) -> orbit_scores.Known:
@@ -244,7 +307,7 @@ class Orbits(base.Task):
 
   def milestones(self, key: jax.Array, num_samples: int) -> base.Milestones:
     """States x(T+1) … x(T+k) as intermediate results, at answer positions."""
-    batch, (_, states, _), _ = self._draw(key, 'test', num_samples)
+    batch, (_, states, _), observed = self._draw(key, 'test', num_samples)
     row, column = self._places
     asked = (batch.weights > 0) & (column > 0) & (row >= 0)
     asked &= (batch.group != orbit_tokens.Ask.RULE)[:, None]
@@ -257,6 +320,7 @@ class Orbits(base.Task):
       where=asked[None] & (steps[:, None, None] <= batch.group[:, None]),
       names=self._names(several=len(np.unique(row[asked.any(0)])) > 1),
       sets=self.sets(batch),
+      observed=observed,
     )
 
   @property
@@ -314,6 +378,16 @@ class Orbits(base.Task):
       settings.complain('config.eval.look_ahead', look_ahead, needed)
     self._check_memory('config.eval', look_ahead, num_samples)
 
+  def for_states(self, num_states: int, width: int) -> 'Orbits':
+    """See `base.Task`."""
+    return dataclasses.replace(self, num_states=num_states, width=width)
+
+  def possible(
+    self, observed: np.ndarray, look_ahead: Sequence[int]
+  ) -> list[possible.Possible]:
+    """What observed states [N, T, W] leave possible, for each orbit."""
+    return [possible.possible(x, look_ahead, self.radius) for x in observed]
+
   def _check_memory(self, where, look_ahead, num_samples):
     """Checks that held-out states [N, T + max k, W] fit."""
     most = MOST_BYTES // (num_samples * self.width) - self.num_states
@@ -334,11 +408,12 @@ class Orbits(base.Task):
       first states as they are shown; NumPy arrays.
     """
 
-    def sample(key, count, split):
-      rules, states = self._roll_out(key, count, split, last)
+    def sample(key, count, split, first):
+      rules, states = self._roll_out(key, count, split, last, first)
       return rules, states, self._shown(key, states)[:, : self.num_states]
 
-    return base.draw(sample, key, 'test', num_samples)
+    available = self.available('test', num_samples)
+    return base.draw(sample, key, 'test', available)
 
   def told(self, look_ahead: int) -> int:
     """The look-ahead of training that the question for any other one tells.

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from reasoning_depth import errors
@@ -18,6 +18,10 @@ class Vocabulary(Protocol):
     """Ids of a text; raises `UsageError` where a part has no id."""
     ...
 
+  def decode(self, ids: Sequence[int]) -> str:
+    """The text of ids."""
+    ...
+
 
 class Words:
   """Lower-case words and punctuation, each with an id.
@@ -27,7 +31,8 @@ class Words:
   """
 
   def __init__(self, words: Iterable[str]):
-    self._ids = {w: i for i, w in enumerate(sorted(set(words)))}
+    self._words = sorted(set(words))
+    self._ids = {w: i for i, w in enumerate(self._words)}
     self.size = len(self._ids)
 
   def encode(self, text: str) -> list[int]:
@@ -48,6 +53,11 @@ class Words:
         f'{error} is not among the {self.size} words of the vocabulary; '
         'tokenizer=FILE takes other text'
       ) from None
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Words with spaces, none before punctuation."""
+    text = ' '.join(self._words[i] for i in ids)
+    return re.sub(r' ([^\w\s])', r'\1', text)
 
 
 def split(text: str) -> list[str]:
@@ -105,3 +115,7 @@ class FromFile:
         f'tokenizer={self._shown}: cannot say {text.strip()!r}{error}'
       )
     return ids
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """The text of ids."""
+    return self._tokenizer.decode(ids, skip_special_tokens=False).strip()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -35,41 +35,51 @@ def evaluate(
     name: file suffix naming the overrides.
     overrides: such as `task.num_pairs=500`; recorded in the summary.
   """
-  config = exp.config.eval
-  key = state.evaluation_key(exp.config.seed)
   if not overrides:
     costs.write(exp, current, folder)
-  exp = _scheduled(exp, current)
-  evaluator = experiment.evaluator(exp)
-  result = _test(exp, evaluator, current, key)
   head = {
     'split': 'test',
     'seed': exp.config.seed,
     'step': int(current.step),
     'overrides': list(overrides),
   }
-  summary = head | result.summary()
-  folder = folder / 'evaluations'
-  writer.write_json(folder / f'test{name}.json', summary)
-  if config.rows:
-    rows = result.rows(config.rows)
-    writer.write_rows(folder / f'test{name}.jsonl', rows)
+  if exp.task.data_record:
+    head['data'] = exp.task.data_record
+  folder, rows = folder / 'evaluations', exp.config.eval.rows
+  summaries = {}
+  for what, result in score(exp, current.best_params):
+    summaries[what] = head | result.summary()
+    writer.write_json(folder / f'{what}{name}.json', summaries[what])
+    if what == 'test' and rows:
+      writer.write_rows(folder / f'test{name}.jsonl', result.rows(rows))
+  return summaries['test']
+
+
+def score(
+  exp: experiment.Experiment, params: Any
+) -> Iterator[tuple[str, scoring.Result]]:
+  """Scores parameters on the test split.
+
+  Yields:
+    'test' and its result; with `eval.look_ahead`, 'look_ahead' and its result.
+  """
+  config = exp.config.eval
+  key = state.evaluation_key(exp.config.seed)
+  exp = _scheduled(exp, params)
+  evaluator = experiment.evaluator(exp)
+  yield 'test', _test(exp, evaluator, params, key)
   if config.look_ahead:
-    result = look_ahead.score(
-      evaluator,
-      current.best_params,
-      key,
-      config.look_ahead,
-      config.test_samples,
-      config.ceiling,
-    )
-    path = folder / f'look_ahead{name}.json'
-    writer.write_json(path, head | result.summary())
-  return summary
+    yield (
+      'look_ahead',
+      look_ahead.score(
+        evaluator, params, key, config.look_ahead, config.test_samples,
+        config.ceiling,
+      ),
+    )  # fmt: skip
 
 
 def _scheduled(
-  exp: experiment.Experiment, current: state.TrainState
+  exp: experiment.Experiment, params: Any
 ) -> experiment.Experiment:
   """The experiment with its model in the schedule of its settings.
 
@@ -92,7 +102,7 @@ def _scheduled(
       return model.apply({'params': params}, tokens).logits
 
   _, model = schedule.scheduled(
-    model, work, current.best_params, lambda: jnp.zeros(shape, jnp.int32)
+    model, work, params, lambda: jnp.zeros(shape, jnp.int32)
   )
   return dataclasses.replace(exp, model=model)
 
@@ -100,11 +110,11 @@ def _scheduled(
 def _test(
   exp: experiment.Experiment,
   evaluator: scoring.Evaluator,
-  current: state.TrainState,
+  params: Any,
   key: jax.Array,
 ) -> scoring.Result:
-  """Scores a state on the test split."""
-  params, count = current.best_params, exp.config.eval.test_samples
+  """Scores parameters on the test split."""
+  count = exp.config.eval.test_samples
   if long_text.can(exp.task, exp.model):
     reader = long_text.Reader(exp.model, exp.task, exp.config, exp.mesh)
     return reader.run(params, key, 'test', count)

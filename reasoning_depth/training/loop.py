@@ -8,15 +8,17 @@ import jax
 import ml_collections
 from clu import parameter_overview
 
-from reasoning_depth import errors
+from reasoning_depth import errors, settings
 from reasoning_depth.runtime import (
   checkpoint,
   lock,
   preemption,
   progress,
   sharding,
+  tracker,
   writer,
 )
+from reasoning_depth.tasks import base
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -43,14 +45,19 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
     the summary of the final evaluation.
 
   Raises:
-    UsageError: where the folder is not this run's (nothing is written then),
-      or another process trains in it.
+    UsageError: where the folder is not this run's, or a split is missing in
+      the task's files (nothing is written then), or another process trains in
+      it.
     reporting.Diverged: at a non-finite loss or gradient; the state before it is
       kept for `replay`.
     errors.Stopped: after a signal; the state is saved.
     errors.NotSaved: where the last state could not be saved.
   """
   curriculum.check(exp.config)
+  tracker.check(exp.config.log.wandb)
+  with settings.within('config.task.'):
+    for split in base.SPLITS:
+      exp.task.available(split, 1)
   with preemption.Watch(exp.config.checkpoint.grace) as watch:
     with watch.nothing_to_save():
       resume.claim(exp, folder)
@@ -67,7 +74,7 @@ def _train(
     current = resume.restore_or_init(exp, checkpoints)
   first = int(current.step)
   show = progress.Progress(first, exp.config.train.num_steps)
-  files = writer.Writer(folder, first)
+  files = writer.Writer(folder, first, exp.config.log.wandb)
   try:
     run = _Run(exp, watch, checkpoints, show, files)
     with watch.nothing_to_save(), show.pause(first):

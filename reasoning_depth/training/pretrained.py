@@ -58,9 +58,10 @@ def save(model: nn.Module, params: Any, folder: pathlib.Path) -> None:
   Raises:
     UsageError: where the model is neither a LLaMA nor a GPT-NeoX.
   """
+  path = _blocks(model, params)
   tree = {name: params[name] for name in ('embedding', 'read_out')}
   tree['block'] = params
-  for name in _blocks(model, params):
+  for name in path:
     tree['block'] = tree['block'][name]
   huggingface.save(
     folder, model.vocab_size, _fields(model.config), jax.device_get(tree)

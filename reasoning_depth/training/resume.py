@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
-from reasoning_depth import errors
+from reasoning_depth import errors, settings
+from reasoning_depth.exchange import archive
 from reasoning_depth.runtime import (
   checkpoint,
   configuration,
@@ -41,8 +42,9 @@ def claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
 def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
   try:
     if (folder / 'config.json').exists():
-      configuration.same(exp.config, config.read(folder))
+      configuration.same(exp.config, config.read(folder), config.FREE)
       environment.compare(folder / 'environment.json')
+      _same_data(exp, folder / 'data.json')
       return
     if folder.exists() and not _free(folder):
       raise errors.UsageError(
@@ -50,11 +52,25 @@ def _claim(exp: experiment.Experiment, folder: pathlib.Path) -> None:
         'empty one'
       )
     writer.write_json(folder / 'environment.json', environment.record())
+    if exp.task.data_record:
+      writer.write_json(folder / 'data.json', exp.task.data_record)
     writer.write_text(
       folder / 'config.json', exp.config.to_json(indent=2) + '\n'
     )
   except OSError as error:
     raise errors.UsageError(f'--workdir={folder}: {error.strerror}') from None
+
+
+def _same_data(exp: experiment.Experiment, path: pathlib.Path) -> None:
+  """Raises `UsageError` where data files have changed since the run began."""
+  now = exp.task.data_record
+  if now and path.is_file():
+    before = archive.read_json(path)
+    if before.get('sha256') != now['sha256']:
+      raise errors.UsageError(
+        f'config.task.data={settings.shown(now["path"])}: the files have '
+        'changed since the run began; take another --workdir'
+      )
 
 
 def _free(path: pathlib.Path) -> bool:

@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from launch import grids, sweep
+from launch import cells, grids, sweep
 from launch.grids import breaks, carry
 from reasoning_depth.tasks import orbits
 from tests.report import run_folders
@@ -65,7 +65,7 @@ def lines(f):
 
 def test_evaluations_follow_training_and_have_lines_of_their_own(tmp_path):
   f = flags(tmp_path, '--grid', 'breaks', '--rows', 'recall', 'rotary')
-  first, second = sweep.cells(f)
+  first, second = cells.cells(f)
   seen = []
   assert sweep.sweep(f, fake(seen)) == []
   assert seen[0] == first.command and seen[-1] == second.command
@@ -83,7 +83,7 @@ def test_evaluations_follow_training_and_have_lines_of_their_own(tmp_path):
 
 def test_a_cell_whose_evaluation_fails_has_failed(tmp_path):
   f = flags(tmp_path, '--grid', 'breaks', '--rows', 'recall')
-  (cell,) = sweep.cells(f)
+  (cell,) = cells.cells(f)
   seen = []
   assert sweep.sweep(f, fake(seen, fails=3)) == [cell.name]
   assert len(seen) == 3 and not cell.result.exists()

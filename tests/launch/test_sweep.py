@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from launch import grids, sweep
-from reasoning_depth.report import runs
+from launch import cells, grids, running, sweep
+from reasoning_depth.report import records, runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 CEILINGS = {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6}
@@ -99,7 +99,7 @@ def test_goes_on_where_it_was_interrupted(tmp_path):
   f = flags(
     tmp_path, '--rows', 'armt', 'armt+cot', '--seeds', '0', '1', '--apart'
   )
-  grid = sweep.cells(f)
+  grid = cells.cells(f)
   assert len(grid) == 4 * 2 + 2
   seen = []
   run = fake_run(SCORES)
@@ -120,7 +120,7 @@ def test_the_table_is_made_from_the_json_files_alone(tmp_path, capsys):
   arguments = ['--rows', 'armt', 'lstm', '--seeds', '0', '1']
   f = flags(tmp_path, *arguments)
   assert sweep.sweep(f, fake_run(SCORES)) == []
-  assert len(sweep.cells(f)) == 4
+  assert len(cells.cells(f)) == 4
   shutil.rmtree(tmp_path / 'runs')
   assert sweep.main([f'--results={tmp_path}/results', '--table']) == 0
   told = capsys.readouterr()
@@ -138,20 +138,22 @@ def test_the_table_is_made_from_the_json_files_alone(tmp_path, capsys):
   drawn = {path.name for path in (tmp_path / 'results').glob('*.png')}
   assert drawn == {
     'depth_score.png', 'compute_parameters.png', 'compute_training.png',
-    'compute_answer.png',
+    'compute_answer.png', 'exact_match.png',
   }  # fmt: skip
   assert all(name in told.err for name in drawn)
+  page = (tmp_path / 'results/report.html').read_text()
+  assert '4 runs of 2 settings: the highest DepthScore is 2.450' in page
 
 
 def test_one_model_for_all_and_one_for_each_stay_apart(tmp_path):
   together = flags(tmp_path, '--rows', 'gptneox', 'gptneox+grpo')
   apart = flags(tmp_path, '--rows', 'gptneox', 'gptneox+cot', '--apart')
-  names = [cell.name for cell in sweep.cells(together)]
+  names = [cell.name for cell in cells.cells(together)]
   assert names == [
     'gptneox-k1-4-seed0', 'gptneox+grpo-start-seed0',
     *(f'gptneox+grpo-k{k}-seed0' for k in (1, 2, 3, 4)),
   ]  # fmt: skip
-  names = [cell.name for cell in sweep.cells(apart)]
+  names = [cell.name for cell in cells.cells(apart)]
   assert names[3:] == ['gptneox-k4-seed0', 'gptneox+cot-k1-4-seed0']
   sweep.sweep(together, fake_run(SCORES))
   sweep.sweep(apart, fake_run(dict.fromkeys(SCORES, 0.6)))
@@ -176,10 +178,10 @@ def test_missing_look_aheads_have_no_score(tmp_path):
 def test_what_learned_nothing_is_named(tmp_path):
   f = flags(tmp_path, '--rows', 'lstm', 'armt')
   nothing = dict.fromkeys(SCORES, 0.14)  # 0.09 to 1, of 0.1 by repeating
-  lstm, armt = sweep.cells(f)
+  lstm, armt = cells.cells(f)
   for cell, scores in ((lstm, nothing), (armt, SCORES)):
     fake_run(scores)(cell.command, None)
-    sweep.records.write([cell.folder], cell.result)
+    records.write([cell.folder], cell.result)
   (note,) = (x for x in sweep.table(f).splitlines() if 'Learned nothing' in x)
   assert note.endswith(': lstm.')
 
@@ -195,7 +197,7 @@ def test_every_row_is_a_config_that_builds(grid, row, apart, tmp_path):
 
   options = ['--words', 'smoke', '--k', '2', '--steps', '80']
   options += ['--apart'] * apart
-  for cell in sweep.cells(
+  for cell in cells.cells(
     flags(tmp_path, '--grid', grid, '--rows', row, *options)
   ):
     assert cell.command[0] == sys.executable
@@ -218,7 +220,7 @@ def test_every_row_is_a_config_that_builds(grid, row, apart, tmp_path):
 
 def test_runs_that_others_start_from_come_first_and_are_paid_once(tmp_path):
   f = flags(tmp_path, '--rows', 'gptneox+grpo', '--k', '2', '3')
-  start, *rest = sweep.cells(f)
+  start, *rest = cells.cells(f)
   folder = [f'--config.train.init_from={start.folder}']
   assert [list(c.command[6:]) for c in (start, *rest)] == [[], folder, folder]
   sweep.sweep(f, fake_run({1: 1.0, 2: 0.5, 3: 0.5}))
@@ -232,7 +234,7 @@ def test_flags_for_main_come_last(tmp_path):
   f = flags(
     tmp_path, '--rows', 'trm', '--k', '1', '--', '--config.train.ema=0.9'
   )
-  assert sweep.cells(f)[0].command[-1] == '--config.train.ema=0.9'
+  assert cells.cells(f)[0].command[-1] == '--config.train.ema=0.9'
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_bad_flags_are_named(arguments, message, capsys):
 
 def test_a_cell_that_reaches_its_limit_is_scored_and_says_so(tmp_path):
   f = flags(tmp_path, '--rows', 'armt', '--minutes', '2')
-  (cell,) = sweep.cells(f)
+  (cell,) = cells.cells(f)
   asked = []
 
   def run(command, seconds):
@@ -261,7 +263,7 @@ def test_a_cell_that_reaches_its_limit_is_scored_and_says_so(tmp_path):
     if '--mode=evaluate' in command:
       return 0, False
     fake_run(SCORES, steps=30)(command, seconds)
-    return sweep.STOPPED, True
+    return running.STOPPED, True
 
   assert sweep.sweep(f, run) == []
   train, evaluate = asked
@@ -286,7 +288,7 @@ def test_a_cell_that_reaches_its_limit_is_scored_and_says_so(tmp_path):
 
 def test_a_run_that_stops_by_itself_failed(tmp_path):
   f = flags(tmp_path, '--rows', 'armt', '--minutes', '2')
-  assert sweep.sweep(f, lambda *_: (sweep.STOPPED, False)) == [
+  assert sweep.sweep(f, lambda *_: (running.STOPPED, False)) == [
     'armt-k1-4-seed0'
   ]
 
@@ -298,9 +300,9 @@ def test_a_command_is_stopped_in_time():
     'time.sleep(float(sys.argv[1]))'
   )
   command = [sys.executable, '-c', program]
-  assert sweep.run([*command, '0'], 60) == (0, False)
+  assert running.Processes(1).run([*command, '0'], 60) == (0, False)
   begun = time.monotonic()
-  assert sweep.run([*command, '600'], 2) == (75, True)
+  assert running.Processes(1).run([*command, '600'], 2) == (75, True)
   assert time.monotonic() - begun < 60
 
 
@@ -319,7 +321,7 @@ def test_a_sweep_that_is_stopped_stops_its_run(tmp_path):
     while not list((folder / 'checkpoints').glob('[0-9]*')):
       time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == sweep.STOPPED
+    assert process.wait(60) == running.STOPPED
   finally:
     process.kill()
   assert not (folder / 'evaluations/test.json').exists()

@@ -65,7 +65,7 @@ def assert_agree(ours, theirs, tolerance):
   ],
 )
 def test_schedules_agree_in_float64(num_layers, num_segments, ramp):
-  with jax.enable_x64(True):
+  with tiny.float64(True):
     model, params, tokens = build(
       num_layers, num_segments, stride=2, truncate=2, dtype='float64'
     )

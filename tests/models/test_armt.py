@@ -43,7 +43,7 @@ def test_one_segment_is_the_plain_transformer():
   params = variables['params']
   plain = tiny.model('transformer')
   blocks = params['segment']['stack']['layers']['step']['block']
-  theirs = plain.apply(
+  theirs = jax.jit(plain.apply)(
     {
       'params': {
         'embedding': params['embedding'],
@@ -68,12 +68,13 @@ def test_scan_over_segments_is_a_loop(stride):
     memory.init(MEMORY, B, BACKBONE.width),
   )
   segment = jax.jit(armt.Segment(BACKBONE, MEMORY, True).apply)
+  embed = jax.jit(transformer.Embedding(BACKBONE, V).apply)
+  read_out = jax.jit(transformer.ReadOut(V).apply)
   for start in range(0, tokens.shape[1] - SEGMENT + 1, stride):
-    x = transformer.Embedding(BACKBONE, V).apply(
-      {'params': params['embedding']}, tokens[:, start : start + SEGMENT]
-    )
+    here = tokens[:, start : start + SEGMENT]
+    x = embed({'params': params['embedding']}, here)
     states, (x, _) = segment({'params': params['segment']}, states, (x, False))
-    theirs = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
+    theirs = read_out({'params': params['read_out']}, x)
     fresh = SEGMENT if start == 0 else stride
     end = start + SEGMENT
     np.testing.assert_allclose(

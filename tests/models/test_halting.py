@@ -108,12 +108,13 @@ def test_positions_that_halt_stay_halted():
 def test_gradient_of_the_ponder_cost_by_finite_differences(rule):
   config = halting.Halting('layer', rule, 4, 0.9)
 
+  @jax.jit
   def cost(ps):
     return halting.cost(config, run(config, ps)[0]).sum()
 
   ps = 0.1 + 0.4 * probabilities(3, 4)
-  grad = jax.grad(cost)(ps)
-  with jax.enable_x64(True):
+  grad = jax.jit(jax.grad(cost))(ps)
+  with tiny.float64(True):
     wide = np.asarray(ps, np.float64)
     for index in np.ndindex(ps.shape):
       step = np.zeros(ps.shape)
@@ -193,7 +194,7 @@ def test_one_fixed_repetition_is_the_plain_model():
     else:
       body = {'stack': {'layers': {'block': blocks}}}
       stack = {'adaptive': {'repeated': {'body': body, 'halting': unit}}}
-    out = once.apply({'params': params | {'stack': stack}}, TOKENS)
+    out = jax.jit(once.apply)({'params': params | {'stack': stack}}, TOKENS)
     np.testing.assert_allclose(out.logits, plain.logits, atol=1e-5)
 
 
@@ -252,7 +253,7 @@ def test_a_sample_alone_is_as_in_its_batch(rule, threshold):
   module = halting.Adaptive(Mixing, config, N)
   x = 2 * jax.random.normal(jax.random.key(0), (B, L, D))
   first = jnp.zeros((1, B, D))
-  params = module.init(jax.random.key(1), x, first)['params']
+  params = jax.jit(module.init)(jax.random.key(1), x, first)['params']
   params['repeated']['halting']['kernel'] *= 4
 
   @jax.jit
@@ -293,13 +294,14 @@ def test_a_sample_that_has_halted_cannot_overflow(rule):
   params = {'repeated': {'halting': unit}}
 
   @jax.jit
+  @functools.partial(jax.value_and_grad, has_aux=True)
   def run(params, x):
     y, _, usage = module.apply({'params': params}, x, None)
     return y.sum(), usage.executed
 
   # The first sample halts at once, with p = 1; the other one, at 0, runs on.
   x = jnp.array([[[1.0]], [[0.0]]])
-  (total, executed), gradient = jax.value_and_grad(run, has_aux=True)(params, x)
+  (total, executed), gradient = run(params, x)
   assert executed == 3
   np.testing.assert_allclose(total, 1e25, rtol=1e-4)
   assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient))

@@ -42,7 +42,9 @@ def test_gradients_by_hand_agree_with_automatic_ones(ours, theirs):
     for i, shape in enumerate([(6, 8), (8,), (8,)])
   )
   loss = [
-    jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), (0, 1, 2))
+    jax.jit(
+      jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), (0, 1, 2))
+    )
     for f in (ours, theirs)
   ]
   chex.assert_trees_all_close(loss[0](*args), loss[1](*args), atol=1e-5)
@@ -109,7 +111,8 @@ def test_split_heads_and_its_gradient(groups):
     return sum(map(jnp.vdot, parts, w))
 
   expected = np.concatenate(w, 1).transpose(0, 2, 1, 3).reshape(qkv.shape)
-  np.testing.assert_allclose(jax.grad(dot)(qkv), expected, atol=1e-6)
+  gradient = jax.jit(jax.grad(dot))(qkv)
+  np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
 def test_rotary_leaves_the_rest_of_a_head_alone():
@@ -136,10 +139,10 @@ def test_look_up_is_by_pairs_of_rows_and_of_columns():
   np.testing.assert_array_equal(
     kernels.look_up(table, rows, columns), plain(table, rows, columns)
   )
+  gradient = jax.jit(jax.grad(value), static_argnums=1)
   chex.assert_trees_all_close(
-    jax.grad(value)(table, kernels.look_up), jax.grad(value)(table, plain),
-    atol=1e-5,
-  )  # fmt: skip
+    gradient(table, kernels.look_up), gradient(table, plain), atol=1e-5
+  )
 
 
 @pytest.mark.parametrize('nu', [1, 2, 3])
@@ -153,5 +156,5 @@ def test_unit_length_keeps_zero_and_its_gradient_finite():
   y = kernels.unit_length(x)
   norm = np.linalg.norm(x, axis=-1, keepdims=True)
   np.testing.assert_allclose(y, x / np.where(norm, norm, 1), atol=1e-6)
-  gradient = jax.grad(lambda x: jnp.sum(kernels.unit_length(x)))(x)
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(kernels.unit_length(x))))(x)
   assert np.all(np.isfinite(gradient))

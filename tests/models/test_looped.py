@@ -284,5 +284,5 @@ def test_loops_with_a_window_reach_as_many_tokens_back(window, loops, reached):
     return jnp.sum(jnp.sin(logits[0, -1]))
 
   table = jax.random.normal(jax.random.key(0), (tiny.L, config.width))
-  back = np.abs(jax.grad(last)(table)).max(-1)[::-1]
+  back = np.abs(jax.jit(jax.grad(last))(table)).max(-1)[::-1]
   np.testing.assert_array_equal(back > 0, np.arange(tiny.L) <= reached)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from reasoning_depth.models import memory
+from tests import tiny
 
 REFERENCE = np.load(
   pathlib.Path(__file__).parents[1] / 'data/armt_reference.npz'
@@ -71,7 +72,7 @@ def _run(config, weights, layer, inputs):
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_agrees_with_the_public_code(variant):
   wide = variant.endswith('_f64')
-  with jax.enable_x64(wide):
+  with tiny.float64(wide):
     _check_against_the_public_code(variant, 1e-10 if wide else 1e-5)
 
 

@@ -15,7 +15,8 @@ from reasoning_depth.runtime import configuration
 def test_a_tied_read_out_is_the_embedding_transposed(config):
   c = configuration.load(f'configs/{config}.py:smoke')
   task = tasks.make(c.task)
-  tokens = task.sample(jax.random.key(0), 2).inputs
+  sample = jax.jit(task.sample, static_argnums=1)
+  tokens = sample(jax.random.key(0), 2).inputs
   c.model.tied = True
   tied = models.make(c.model, task)
   params = jax.jit(tied.init)(jax.random.key(1), tokens)['params']

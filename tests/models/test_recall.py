@@ -1,6 +1,7 @@
 """The recall model: steps, rows of the answer, copies, other sizes."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -30,23 +31,45 @@ def make(of, **recurrence):
   return models.make(FIELDS | {'recurrence': recurrence}, of)
 
 
+@functools.partial(
+  jax.jit,
+  static_argnums=0,
+  static_argnames=('depth', 'method', 'deterministic'),
+)
+def apply(model, params, *args, **fields):
+  return model.apply(params, *args, **fields)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def sample(of, key, batch_size):
+  return of.sample(key, batch_size)
+
+
+@functools.cache
 def started(of, **recurrence):
   """A model, its parameters, and a batch."""
   model = make(of, **recurrence)
-  batch = of.sample(jax.random.key(1), 4)
+  batch = sample(of, jax.random.key(1), 4)
   return model, jax.jit(model.init)(jax.random.key(0), batch.inputs), batch
 
 
-@pytest.mark.parametrize('carry', ['answer', 'latent', 'both'])
-@pytest.mark.parametrize('variant', ['multi_horizon', 'o_o'])
+@pytest.mark.parametrize(
+  'variant,carry',
+  [
+    ('multi_horizon', 'answer'),
+    ('multi_horizon', 'latent'),
+    ('multi_horizon', 'both'),
+    ('o_o', 'both'),
+  ],
+)
 def test_steps_by_hand_are_the_scan(variant, carry):
   of = task(variant)
   model, params, batch = started(of, carry=carry, core=2, loops_per_step=2)
-  whole = model.apply(params, batch.inputs, depth=3)
-  state = model.apply(params, batch.inputs, method='begin')
+  whole = apply(model, params, batch.inputs, depth=3)
+  state = apply(model, params, batch.inputs, method='begin')
   for n in range(3):
-    state = model.apply(params, state, n, method='again')
-    logits, halt = model.apply(params, state, method='read')
+    state = apply(model, params, state, n, method='again')
+    logits, halt = apply(model, params, state, method='read')
     assert halt is None
     chex.assert_trees_all_close(logits, whole.depth_logits[n], atol=1e-5)
   chex.assert_trees_all_close(logits, whole.logits, atol=1e-5)
@@ -55,10 +78,10 @@ def test_steps_by_hand_are_the_scan(variant, carry):
 def test_rows_of_an_answer_are_the_steps():
   one, several = task(), task('o_o')
   model, params, batch = started(one)
-  every = model.apply(params, batch.inputs).depth_logits
+  every = apply(model, params, batch.inputs).depth_logits
   masks = jnp.tile(batch.inputs[:, -one.row_tokens :], (1, 2))
   rows = jnp.concatenate([batch.inputs, masks], axis=1)
-  joined = make(several).apply(params, rows).logits
+  joined = apply(make(several), params, rows).logits
   W = one.width
   for k in range(3):
     first = one.num_states * one.row_tokens + 1
@@ -72,11 +95,11 @@ def test_loss_of_one_step_teaches_the_steps_before():
   model, params, batch = started(task())
 
   def loss(params):
-    out = model.apply(params, batch.inputs, depth=3)
+    out = apply(model, params, batch.inputs, depth=3)
     return jnp.sum(jax.nn.log_softmax(out.logits)[..., 0])
 
   # Through the straight-through answers; without them, of zero depth.
-  grads = jax.grad(loss)(params)['params']
+  grads = jax.jit(jax.grad(loss))(params)['params']
   assert all(
     float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(grads['core'])
   )
@@ -97,7 +120,9 @@ def test_stops_early_like_other_stepwise_models():
     ours = answer(params['params'], batch.inputs, asked, rule, buckets)
     np.testing.assert_array_equal(ours.steps, steps)
     for i, n in enumerate(steps):
-      logits = model.apply(params, batch.inputs[i : i + 1], depth=int(n)).logits
+      logits = apply(
+        model, params, batch.inputs[i : i + 1], depth=int(n)
+      ).logits
       np.testing.assert_array_equal(ours.tokens[i], logits[0].argmax(-1))
 
 
@@ -133,8 +158,8 @@ def test_corruption_is_of_training_alone_and_of_the_share_asked():
   model, params, batch = started(task(), corrupt_samples=1.0, corrupt_cells=1.0)
   clean = make(task())
   rngs = {'depth': jax.random.key(0)}
-  expected = clean.apply(params, batch.inputs).depth_logits
-  ours = model.apply(params, batch.inputs).depth_logits
+  expected = apply(clean, params, batch.inputs).depth_logits
+  ours = apply(model, params, batch.inputs).depth_logits
   chex.assert_trees_all_close(ours, expected)
   ours = model.apply(
     params, batch.inputs, deterministic=False, rngs=rngs
@@ -142,8 +167,12 @@ def test_corruption_is_of_training_alone_and_of_the_share_asked():
   chex.assert_trees_all_close(ours[0], expected[0], atol=1e-5)
   assert jnp.abs(ours[1] - expected[1]).max() > 1e-3
   none = dataclasses.replace(model.recurrence, corrupt_cells=0.0)
-  ours = model.clone(recurrence=none).apply(
-    params, batch.inputs, deterministic=False, rngs=rngs
+  ours = apply(
+    model.clone(recurrence=none),
+    params,
+    batch.inputs,
+    deterministic=False,
+    rngs=rngs,
   )
   chex.assert_trees_all_close(ours.depth_logits, expected, atol=1e-5)
 
@@ -152,8 +181,8 @@ def test_runs_at_other_sizes_with_the_same_parameters():
   _, params, _ = started(task())
   for fields in ({'width': 9}, {'num_states': 5}):
     other = task(**fields)
-    batch = other.sample(jax.random.key(0), 2)
-    ours = make(other).apply(params, batch.inputs)
+    batch = sample(other, jax.random.key(0), 2)
+    ours = apply(make(other), params, batch.inputs)
     assert ours.logits.shape == (*batch.inputs.shape, other.vocab_size)
 
 
@@ -161,9 +190,9 @@ def test_bfloat16_is_near_float32():
   of = task()
   model, params, batch = started(of, copies='none')
   low = models.make(FIELDS | {'dtype': 'bfloat16'}, of)
-  ours = low.apply(params, batch.inputs, depth=1).logits
+  ours = apply(low, params, batch.inputs, depth=1).logits
   assert ours.dtype == jnp.float32
-  expected = model.apply(params, batch.inputs, depth=1).logits
+  expected = apply(model, params, batch.inputs, depth=1).logits
   assert jnp.std(expected) > 0.1
   np.testing.assert_allclose(ours, expected, atol=0.1)
 
@@ -173,6 +202,6 @@ def test_answer_turns_with_the_lattice():
   model, params, batch = started(of)
   rows = batch.inputs.reshape(4, -1, of.row_tokens)
   turned = rows.at[..., 1:].set(jnp.roll(rows[..., 1:], 2, -1))
-  ours = model.apply(params, turned.reshape(4, -1)).logits[:, -of.width :]
-  expected = model.apply(params, batch.inputs).logits[:, -of.width :]
+  ours = apply(model, params, turned.reshape(4, -1)).logits[:, -of.width :]
+  expected = apply(model, params, batch.inputs).logits[:, -of.width :]
   chex.assert_trees_all_close(ours, np.roll(expected, 2, 1), atol=1e-5)

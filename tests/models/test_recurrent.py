@@ -22,8 +22,8 @@ def sigmoid(x):
 def test_lstm_by_hand():
   x = jax.random.normal(jax.random.key(0), (B, L, D))
   layer = lstm.LSTMLayer(tiny.CONFIG)
-  variables = layer.init(jax.random.key(1), x)
-  ours, _ = layer.apply(variables, x)
+  variables = jax.jit(layer.init)(jax.random.key(1), x)
+  ours, _ = jax.jit(layer.apply)(variables, x)
   params = jax.tree.map(np.asarray, variables['params'])
   h, c = np.zeros((2, B, D))
   for t in range(L):
@@ -90,7 +90,8 @@ def test_selective_scan_by_hand():
   a = -np.exp(rng.normal(size=(E, N)))
   b, c = rng.normal(size=(2, B, L, N))
   h = rng.normal(size=(B, E, N))
-  ours, last = mamba.selective_scan(*map(jnp.asarray, (u, delta, a, b, c, h)))
+  args = map(jnp.asarray, (u, delta, a, b, c, h))
+  ours, last = jax.jit(mamba.selective_scan)(*args)
   for t in range(L):
     step = delta[:, t, :, None]
     h = np.exp(step * a) * h + step * u[:, t, :, None] * b[:, t, None]

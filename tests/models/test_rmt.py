@@ -23,12 +23,11 @@ def test_scan_over_segments_is_a_loop():
     params = variables['params']
     memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
     parts = []
+    stack = jax.jit(transformer.Stack(BACKBONE, model.layer).apply)
     for tokens_here in windows.split(tokens, SEGMENT, stride):
       x = params['embedding']['tokens']['embedding'][tokens_here]
       x = jnp.concatenate([memory, x, memory], axis=1)
-      x, _, _ = transformer.Stack(BACKBONE, model.layer).apply(
-        {'params': params['segment']['stack']}, x
-      )
+      x, _, _ = stack({'params': params['segment']['stack']}, x)
       norm = params['segment']['norm']
       x = kernels.layer_norm(
         x.reshape(-1, BACKBONE.width), norm['scale'], norm['bias'], 1e-5
@@ -73,9 +72,8 @@ def test_ponder_cost_is_averaged_over_tokens_or_over_all_positions():
   memory = jnp.broadcast_to(params['memory_tokens'], (B, M, BACKBONE.width))
   x = params['embedding']['tokens']['embedding'][tokens]
   x = jnp.concatenate([memory, x, memory], axis=1)
-  _, _, usage = transformer.Stack(BACKBONE, model.layer, adaptive).apply(
-    {'params': params['segment']['stack']}, x
-  )
+  stack = transformer.Stack(BACKBONE, model.layer, adaptive)
+  _, _, usage = jax.jit(stack.apply)({'params': params['segment']['stack']}, x)
   tokens_alone, all_of_them = usage.cost[:, M:-M].mean(), usage.cost.mean()
   assert abs(tokens_alone - all_of_them) > 0.01
   for cost_over, mean in (('tokens', tokens_alone), ('all', all_of_them)):

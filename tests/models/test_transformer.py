@@ -167,15 +167,15 @@ def test_execution_choices_change_nothing(fields):
 def test_scan_over_layers_is_a_loop_over_blocks():
   model, variables = build()
   params = variables['params']
-  x = transformer.Embedding(tiny.CONFIG, V).apply(
-    {'params': params['embedding']}, TOKENS
-  )
+  embed = jax.jit(transformer.Embedding(tiny.CONFIG, V).apply)
+  x = embed({'params': params['embedding']}, TOKENS)
   block = jax.jit(layers.Block(tiny.CONFIG, True).apply)
   for i in range(tiny.CONFIG.num_layers):
     blocks = params['stack']['layers']['block']
     own = jax.tree.map(lambda p, i=i: p[i], blocks)
     x, _ = block({'params': own}, x)
-  by_hand = transformer.ReadOut(V).apply({'params': params['read_out']}, x)
+  read_out = jax.jit(transformer.ReadOut(V).apply)
+  by_hand = read_out({'params': params['read_out']}, x)
   np.testing.assert_allclose(logits(model, variables), by_hand, atol=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_bfloat16_is_close_and_keeps_float32_parameters():
 
 def test_output_reports_one_step_of_depth():
   model, variables = build()
-  out = model.apply(variables, TOKENS)
+  out = jax.jit(model.apply)(variables, TOKENS)
   assert out.logits.shape == (B, L, V)
   assert out.depth_logits is None and out.halting is None
   np.testing.assert_array_equal(out.ponder, np.ones((B, L)))

@@ -121,3 +121,37 @@ def colors(path, least=20):
 
 def hex_of(color):
   return matplotlib.colors.to_hex(color)
+
+
+def write_samples(folder, *, loops=3, layers=2, count=4, halts=True):
+  """Writes an analysis of single samples, as `--mode=analyze` does."""
+  L = (T + 1) * (W + 1)
+  at = list(range(L - W, L))
+  target = [0, 1, 1, 0, 1, 0, 0, 1]
+  wrong = [1, *target[1:]]
+  samples = [
+    {
+      'group': 1 + i % 2,
+      'scored_after': 2,
+      'at': at,
+      'target': target,
+      'answer': target if i % 2 else wrong,
+      'milestones': [wrong, target],
+      'said': [[wrong] * layers] * (loops - 1) + [[target] * layers],
+      'percent': [[[10 * (n + 1)] * W] * layers for n in range(loops)],
+      'observed': ['01010101', '11001100', '11110000', '00000001'],
+      **({'steps': [1 + j % 3 for j in range(L)]} if halts else {}),
+    }
+    for i in range(count)
+  ]
+  found = {
+    'analysis': 'samples', 'seed': 0, 'step': 400, 'split': 'test',
+    'group_name': 'look_ahead', 'labels': [], 'loop_name': 'loop',
+    'layers': layers, 'loops': loops, 'trained_loops': 2, 'row_tokens': W + 1,
+    'positions': [str(i) for i in range(L)],
+    'milestones': ['x(T+1)', 'x(T+2)'], 'num_samples': count,
+    'mean_steps': [1 + j / L for j in range(L)] if halts else None,
+    'samples': samples,
+  }  # fmt: skip
+  (folder / 'evaluations/samples.json').write_text(json.dumps(found))
+  return folder

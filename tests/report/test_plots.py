@@ -16,7 +16,9 @@ def test_write_draws_everything_a_run_has(tmp_path):
   folder = run_folders.write_run(tmp_path / 'run', {1: 0.83, 2: 0.71})
   written = report.write(folder)
   names = ['curves.png', 'exact_match.png', 'orbits.png']
+  assert written.pop() == folder / 'report.html'
   assert written == [folder / 'plots' / name for name in names]
+  assert all(path.with_suffix('.svg').is_file() for path in written)
   curves, scores, orbits = (run_folders.colors(path) for path in written)
   assert {
     run_folders.hex_of(style.BLUE),
@@ -37,7 +39,7 @@ def test_orbits_without_a_wrong_answer_have_no_error_colour(tmp_path):
   rows = [json.dumps(run_folders.row(i, 1, True)) + '\n' for i in range(3)]
   (folder / 'evaluations/test.jsonl').write_text(''.join(rows))
   assert run_folders.hex_of(style.VERMILLION) not in run_folders.colors(
-    report.write(folder)[-1]
+    report.write(folder)[-2]
   )
 
 
@@ -48,17 +50,18 @@ def test_write_leaves_out_what_the_run_does_not_have(tmp_path):
   assert [path.stem for path in report.write(folder)] == [
     'curves',
     'exact_match',
+    'report',
   ]
   (folder / 'evaluations/test.json').unlink()
-  assert [path.stem for path in report.write(folder)] == ['curves']
+  assert [path.stem for path in report.write(folder)] == ['curves', 'report']
   assert report.summary(folder) == f'{folder}: no evaluation yet'
   # A run that was stopped at once, and one that measures something else.
   (folder / 'metrics.jsonl').write_text(
     '{"step": 0, "split": "train", "reward": 0.1}\n'
   )
-  assert [path.stem for path in report.write(folder)] == ['curves']
+  assert [path.stem for path in report.write(folder)] == ['curves', 'report']
   (folder / 'metrics.jsonl').unlink()
-  assert report.write(folder) == []
+  assert [path.stem for path in report.write(folder)] == ['report']
 
 
 def test_smooth_is_a_centred_mean():

@@ -117,7 +117,7 @@ def test_bad_overrides_are_named(name, text, message):
       {'task.look_ahead': (0,)},
       'config.task.look_ahead=.0,.: must be at least 1',
     ),
-    ({'task.radius': 4}, 'config.task.radius=4'),
+    ({'task.radius': 5}, 'config.task.radius=5'),
     ({'task.num_states': 0}, 'config.task.num_states=0: must be at least 1'),
     ({'model.num_heads': 3}, 'config.model.width=32.*num_heads=3'),
     ({'model.dtype': 'float8'}, 'config.model.dtype=float8.*bfloat16'),
@@ -298,3 +298,18 @@ def test_reading_a_run_folder(tmp_path):
     whole.read(tmp_path)
   with pytest.raises(ValueError, match='not a run folder'):
     whole.read(tmp_path / 'nowhere')
+
+
+def test_a_run_may_go_on_with_other_logging_or_be_of_before_there_was_any(
+  tmp_path,
+):
+  c = fresh().unlock()
+  older = c.copy_and_resolve_references()
+  del older.log
+  (tmp_path / 'config.json').write_text(older.to_json())
+  back = whole.read(tmp_path)
+  assert back.log.wandb == ''
+  c.log.wandb = 'project'
+  configuration.same(c, back, whole.FREE)
+  with pytest.raises(ValueError, match=r'log\.wandb=project: the run folder'):
+    configuration.same(c, back)

@@ -55,8 +55,21 @@ def test_a_second_signal_leaves_at_once():
   started = process('time.sleep(60)')
   started.send_signal(signal.SIGTERM)
   assert 'saving' in started.stderr.readline()
+  time.sleep(0.6)
   started.send_signal(signal.SIGTERM)
   assert ends(started)[0] == 128 + signal.SIGTERM
+
+
+def test_a_signal_that_comes_twice_is_one():
+  started = process("""
+    while not watch.asked():
+      time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.2)
+    sys.exit(75)
+  """)
+  started.send_signal(signal.SIGTERM)
+  assert ends(started)[0] == 75
 
 
 def test_the_grace_ends_also_where_the_main_thread_is_busy():

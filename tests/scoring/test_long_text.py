@@ -35,11 +35,15 @@ def build(devices=1, name='armt', segments=5, batch_size=8):
   return experiment.build(c)
 
 
-def params_of(exp):
-  """Parameters with a memory that is not empty."""
-  fresh = jax.jit(
+def fresh_state(exp):
+  return jax.jit(
     lambda: state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
   )()
+
+
+def params_of(exp):
+  """Parameters with a memory that is not empty."""
+  fresh = fresh_state(exp)
   keys = iter(jax.random.split(jax.random.key(1), 99))
   return jax.tree.map(
     lambda x: x + 0.3 * jax.random.normal(next(keys), x.shape), fresh.params
@@ -109,8 +113,7 @@ def test_shapes_are_compiled_once(monkeypatch):
 def test_the_final_evaluation_streams(tmp_path, monkeypatch):
   exp = build()
   params = params_of(exp)
-  fresh = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
-  current = fresh.replace(params=params, ema=None)
+  current = fresh_state(exp).replace(params=params, ema=None)
   monkeypatch.setattr(
     babilong.BABILong, 'host_sample', lambda *_: pytest.fail('not streamed')
   )

@@ -9,7 +9,7 @@ from reasoning_depth.tasks import automata
 
 ROLLOUT = jax.jit(automata.rollout, static_argnums=(2, 3))
 LATTICES = [(3, 1), (8, 1), (40, 1), (5, 2), (20, 2), (32, 2), (33, 2)]
-LATTICES += [(7, 3), (20, 3)]
+LATTICES += [(7, 3), (20, 3), (9, 4), (20, 4)]
 
 
 def oracle(rule, state, steps, radius):
@@ -131,7 +131,7 @@ def test_orbits_follow_their_rules_from_random_states(width, radius):
 
 @pytest.mark.parametrize(
   'width,radius,message',
-  [(4, 2, 'width=4.*at least 5'), (20, 4, 'radius=4.*1, 2 and 3')],
+  [(4, 2, 'width=4.*at least 5'), (20, 5, 'radius=5.*1 to 4')],
 )
 def test_impossible_lattices_are_refused(width, radius, message):
   with pytest.raises(ValueError, match=message):

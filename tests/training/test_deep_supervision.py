@@ -43,7 +43,8 @@ def first_state(exp, folder):
 def test_samples_stay_until_they_halt(tmp_path):
   exp, run = parts()
   current = first_state(exp, tmp_path)
-  batches = [exp.task.sample(jax.random.key(i), 4) for i in range(5)]
+  sample = jax.jit(exp.task.sample, static_argnums=1)
+  batches = [sample(jax.random.key(i), 4) for i in range(5)]
   seen = []
   for batch in batches:
     current, metrics = run(current, batch, jax.random.key(0))

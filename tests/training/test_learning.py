@@ -56,12 +56,13 @@ def test_learns_one_rule(config):
     STEPS,
   )
   last, _ = jax.jit(dispatch)(first)
-  batch = task.sample(jax.random.key(9), 256)
+  batch = jax.jit(task.sample, static_argnums=1)(jax.random.key(9), 256)
   answer = jax.jit(evaluate.make_eval_step(model, c.train))
   _, tokens = answer(last.params, batch)
   wrong = (tokens != batch.targets) & (batch.weights > 0)
   exact = 1 - np.asarray(wrong.any(-1)).mean()
-  _, states, _ = task.sample_orbits(jax.random.key(9), 256)
+  orbits_of = jax.jit(task.sample_orbits, static_argnums=1)
+  _, states, _ = orbits_of(jax.random.key(9), 256)
   repeated = baselines.repeat_last(np.asarray(states[:, :2])) == states[:, 2]
   assert not repeated.any()
   assert exact > 0.7  # chance: 1/16

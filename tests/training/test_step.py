@@ -20,9 +20,11 @@ def parts(**fields):
     model={'width': 16, 'mlp_width': 32, 'positions': 'learned'},
     train={'batch_size': 8, 'warmup_steps': 0, 'schedule': 'constant'} | fields,
   )  # fmt: skip
-  first = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+  first = jax.jit(
+    lambda: state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+  )()
   run = step.make_train_step(exp.model, exp.optimizer, exp.config.train)
-  sample = functools.partial(exp.task.sample, batch_size=8)
+  sample = jax.jit(functools.partial(exp.task.sample, batch_size=8))
   return exp, first, run, sample
 
 
@@ -46,7 +48,7 @@ def test_scan_over_steps_is_a_loop():
   scanned, metrics = dispatch(first)
   looped, seen = first, []
   for i in range(3):
-    looped, m = traced(looped, jax.jit(sample)(jax.random.fold_in(KEY, i)), KEY)
+    looped, m = traced(looped, sample(jax.random.fold_in(KEY, i)), KEY)
     seen.append(m)
   assert int(scanned.step) == 3
   chex.assert_trees_all_close(

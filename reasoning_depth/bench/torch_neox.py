@@ -23,18 +23,17 @@ from reasoning_depth.runtime import configuration
 from reasoning_depth.training import state
 
 
-def make(config: Any, vocab_size: int, length: int, attention: str) -> Any:
-  """A model of the sizes of `config.model`.
+def make(m: Any, vocab_size: int, length: int, attention: str) -> Any:
+  """A model of the sizes of ours.
 
   Args:
-    config: the whole config.
+    m: settings or config of a transformer.
     vocab_size: V.
     length: longest sequence, in tokens.
     attention: transformers' name: 'eager' or 'sdpa'.
   """
   import transformers
 
-  m = config.model
   return transformers.GPTNeoXForCausalLM(
     transformers.GPTNeoXConfig(
       vocab_size=vocab_size, hidden_size=m.width,
@@ -62,7 +61,7 @@ def main(args: Sequence[str]) -> None:
   config.task.layout = 'causal'  # the model is
   task = tasks.make(config.task)
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
-  model = make(config, task.vocab_size, task.length, 'sdpa').to(device)
+  model = make(config.model, task.vocab_size, task.length, 'sdpa').to(device)
   t = config.train
   adam = torch.optim.AdamW(
     model.parameters(), t.learning_rate, betas=(t.b1, t.b2),

@@ -3,23 +3,31 @@
 import sys
 
 from reasoning_depth.bench import (
+  accelerator,
+  agreement,
   automata,
+  ceiling,
   devices,
   diagonal,
   patching,
   saves,
   scan,
+  steps,
   streaming,
   train_step,
 )
 
 BENCHMARKS = {
+  'accelerator': accelerator.main,
+  'agreement': agreement.main,
   'automata': automata.main,
+  'ceiling': ceiling.main,
   'devices': devices.main,
   'diagonal': diagonal.main,
   'patching': patching.main,
   'saves': saves.main,
   'scan': scan.main,
+  'steps': steps.main,
   'streaming': streaming.main,
   'train_step': train_step.main,
 }

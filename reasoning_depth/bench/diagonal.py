@@ -7,6 +7,7 @@ the program.
 
 import argparse
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -106,9 +107,13 @@ def main(args: list[str]) -> None:
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
-  """A result for each segment length and sequence length."""
-  rows = [_row(a, s, n) for s in a.segments for n in a.lengths if n >= s]
+  """A result for each segment length and sequence length; saves each."""
   setting = {k: v for k, v in vars(a).items() if k not in ('out', 'plot')}
+  rows: list[dict[str, Any]] = []
+  for segment, length in itertools.product(a.segments, a.lengths):
+    if length >= segment:
+      rows.append(_row(a, segment, length))
+      output.save('diagonal', {'setting': setting, 'rows': rows}, a.out)
   return {'setting': setting, 'rows': rows}
 
 

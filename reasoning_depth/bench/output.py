@@ -16,14 +16,20 @@ def report(name: str, result: Mapping[str, Any], out: str | None) -> None:
     result: what was measured.
     out: path of the file, or None.
   """
-  record = {
-    'benchmark': name,
-    'environment': environment.record(),
-    **result,
-  }
-  text = json.dumps(record, indent=2)
-  print(text)
+  print(_text(name, result))
+  save(name, result, out)
+
+
+def save(name: str, result: Mapping[str, Any], out: str | None) -> None:
+  """Writes what `report` does, also in between; the file is always whole."""
   if out:
     path = pathlib.Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + '\n')
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text(_text(name, result) + '\n')
+    partial.replace(path)
+
+
+def _text(name: str, result: Mapping[str, Any]) -> str:
+  head = {'benchmark': name, 'environment': environment.record()}
+  return json.dumps({**head, **result}, indent=2)

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import models, settings
-from reasoning_depth.bench import output
+from reasoning_depth.bench import output, torch_neox
+from reasoning_depth.models import transformer
 from reasoning_depth.runtime import stopwatch
-from reasoning_depth.tasks import orbit_tokens, orbits
+from reasoning_depth.tasks import orbits
 from reasoning_depth.training import config as whole
 from reasoning_depth.training import optimizer, state, step
 
@@ -208,27 +209,17 @@ def _torch(
 ) -> tuple[Callable[[], None], dict[str, Any]]:
   """The same step with transformers' GPT-NeoX: eager, sdpa, or compiled."""
   import torch
-  import transformers
 
-  attention = 'eager' if 'eager' in kind else 'sdpa'
-  config = transformers.GPTNeoXConfig(
-    vocab_size=orbit_tokens.VOCAB_SIZE, hidden_size=128, num_hidden_layers=4,
-    num_attention_heads=4, intermediate_size=512, hidden_act='gelu',
-    max_position_embeddings=256, use_parallel_residual=True,
-    attn_implementation=attention, attention_dropout=0.0, hidden_dropout=0.0,
-    use_cache=False,
-    rope_parameters={
-      'rope_type': 'default', 'rope_theta': 10000.0,
-      'partial_rotary_factor': 0.25,
-    },
+  task = _task(10)
+  model = torch_neox.make(
+    transformer.Settings(), task.vocab_size, task.length,
+    'eager' if 'eager' in kind else 'sdpa',
   )  # fmt: skip
-  model = transformers.GPTNeoXForCausalLM(config)
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
   model.to(device)
   parameters = sum(p.numel() for p in model.parameters())
   forward = torch.compile(model) if 'compile' in kind else model
   adam = torch.optim.AdamW(model.parameters(), 3e-4, weight_decay=0.01)
-  task = _task(10)
   batch = task.sample(jax.random.key(0), a.batch)
   inputs, targets = (
     torch.from_numpy(np.array(x, np.int64)).to(device)

@@ -86,7 +86,7 @@ def restore_or_init(
   saved = checkpoints.restore(abstract(shapes, shardings))
   if saved is not None:
     return saved
-  new = jax.jit(lambda: _fresh(exp), out_shardings=shardings)()
+  new = fresh(exp)
   if not exp.config.train.init_from:
     return new
   params = _params_of(exp, new.params, shardings.params)
@@ -95,6 +95,12 @@ def restore_or_init(
     ema=None if new.ema is None else params,
     carry=exp.method.carry_from(params, new.carry),
   )
+
+
+def fresh(exp: experiment.Experiment) -> state.TrainState:
+  """A new state, sharded over the mesh, whatever `train.init_from` says."""
+  _, shardings = layout(exp)
+  return jax.jit(lambda: _fresh(exp), out_shardings=shardings)()
 
 
 def restore(

@@ -121,7 +121,8 @@ def _pipe() -> list[int]:
 def opened(path: pathlib.Path) -> Iterator[Page]:
   """Opens a page in a browser of its own."""
   (to_read, into), (out, to_write) = _pipe(), _pipe()
-  with tempfile.TemporaryDirectory() as folder:
+  # Parts of the browser may write for a moment after it has ended.
+  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
     # The browser reads file 3 and writes file 4; the shell puts them there.
     command = f'exec "$@" 3<&{to_read} 4>&{to_write}'
     process = subprocess.Popen(

@@ -135,7 +135,7 @@ def main(args: list[str]) -> None:
                       default=NAMES, help=', '.join(NAMES))  # fmt: skip
   parser.add_argument('--smoke', action='store_true', help='every part tiny')
   parser.add_argument('--dry-run', action='store_true', help='list the parts')
-  parser.add_argument('--out', default='results/accelerator',
+  parser.add_argument('--out', default='runs/accelerator',
                       help='folder for the JSON files')  # fmt: skip
   a = parser.parse_args(args)
   chosen = [part for part in PARTS if part.name in a.only]

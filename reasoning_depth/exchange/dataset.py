@@ -67,8 +67,8 @@ def write(
   """
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise errors.UsageError(
-      f'--workdir={settings.shown_path(folder)}: is there already; take a new or '
-      'empty folder'
+      f'--workdir={settings.shown_path(folder)}: is there already; take a new '
+      'or empty folder'
     )
   unfinished = folder.with_name(folder.name + '.unfinished')
   shutil.rmtree(unfinished, ignore_errors=True)

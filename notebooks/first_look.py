@@ -44,7 +44,7 @@ print('running on', jax.devices()[0].device_kind)
 def draw(key, steps, width=20, radius=2):
   """An orbit of a rule of the test split: [steps + 1, width]."""
   rule_key, state_key = jax.random.split(key)
-  rule = automata.sample_rules(rule_key, 1, 'test', radius)
+  rule = automata.sample_rules(rule_key, 1, radius, 'test')
   first = jax.random.bernoulli(state_key, shape=(1, width)).astype('uint8')
   return np.asarray(automata.rollout(rule, first, steps, radius))[0]
 

@@ -238,7 +238,7 @@ def damaged(text):
     'no such field': changed('train', batchsize=4),
     'config.items: no such': json.dumps(value | {'items': 1}),
     'config.train.method: is missing': json.dumps(value | {'train': 5}),
-    'config.model.halting: no such': changed('model', halting={}),
+    'config.model.halting.kind: is': changed('model', halting={}),
     'model.width=wide: must be a whole': changed('model', width='wide'),
     'model.width=True: must be a whole': changed('model', width=True),
     'model.width=32.0: must be a whole': changed('model', width=32.0),

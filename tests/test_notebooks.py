@@ -1,6 +1,5 @@
 """The notebooks: as their sources, and each source runs."""
 
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -8,10 +7,9 @@ import sys
 
 import pytest
 
+from notebooks import make
+
 NOTEBOOKS = pathlib.Path(__file__).parents[1] / 'notebooks'
-spec = importlib.util.spec_from_file_location('make', NOTEBOOKS / 'make.py')
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
 
 
 def test_notebooks_are_as_their_sources(capsys):

@@ -90,7 +90,8 @@ def roll_out(
 
 def neighbourhoods(states: np.ndarray, radius: int) -> np.ndarray:
   """`automata.neighbourhoods` in NumPy: no compilation for each new shape."""
-  index = np.zeros(states.shape, np.uint8)  # below 128
+  largest = automata.table_size(radius) - 1  # more than a byte from r = 4 on
+  index = np.zeros(states.shape, np.min_scalar_type(largest))
   for offset in range(-radius, radius + 1):
     index = 2 * index + np.roll(states, -offset, axis=-1)
   return index

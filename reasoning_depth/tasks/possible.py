@@ -41,7 +41,7 @@ def possible(
   Args:
     states: uint8 [T, W], T >= 1, W >= 2r+1.
     look_ahead: K values of k >= 1, ascending.
-    radius: r, 1 to 3.
+    radius: r, 1 to 4.
 
   Example, rule 30 from a single live cell: three states do not show what
   follows 101, and one cell two steps on depends on it::

@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 from reasoning_depth.tasks import automata, baselines, ceiling, orbits
 
@@ -55,3 +56,15 @@ def test_a_full_table_is_the_rule():
   tables = baselines.read_table(states, 1)
   assert (full == 1).any()
   np.testing.assert_array_equal(tables[full == 1], rules[full == 1])
+
+
+@pytest.mark.parametrize('radius', automata.RADII)
+def test_what_the_orbit_determines_is_known_at_every_radius(radius):
+  task = orbits.Orbits(40, radius, 150, (1, 2), 'by_depth', 'masked')
+  rules, states, observed = map(
+    np.asarray, task.draw_further(jax.random.key(0), 2, 24)
+  )
+  known = task.known.further(rules, states, (1, 2), observed)
+  determined = known['determined_share'].astype(bool)
+  assert determined.any()
+  assert known['table_exact_match'][determined].all()

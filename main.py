@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def _run(overrides: list[str]) -> None:
   # Imported late, so that mistakes in flags are reported at once.
-  from reasoning_depth import modes, settings, tasks
+  from reasoning_depth import modes
   from reasoning_depth.runtime import compilation, configuration, distributed
   from reasoning_depth.training import config as config_lib
 
@@ -70,15 +70,12 @@ def _run(overrides: list[str]) -> None:
   )
   if CONFIG.value and MODE.value in ('train', 'show', 'dataset'):
     config = configuration.load(CONFIG.value)
-    data = [o for o in overrides if o.startswith('--config.task.data=')]
-    configuration.apply(config, data)
-    with settings.within('config.task.'):
-      tasks.adopt(config.task)
+    config_lib.change(config, lambda c: configuration.apply(c, overrides))
   elif MODE.value in ('train', 'dataset'):
     raise errors.UsageError('--config is missing: as --config=configs/armt.py')
   else:
     config = config_lib.read(_folder())
-  configuration.apply(config, overrides)
+    configuration.apply(config, overrides)
   with distributed.together():
     modes.MODES[MODE.value](config, _folder(), overrides, **_own_flags())
 

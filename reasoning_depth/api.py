@@ -7,8 +7,9 @@ from typing import Any
 
 import ml_collections
 
-from reasoning_depth import errors, modes, settings, tasks, trained, usage
+from reasoning_depth import errors, modes, settings, trained, usage
 from reasoning_depth.runtime import compilation, configuration
+from reasoning_depth.training import config as config_lib
 
 # Files of trained models in the package, by name.
 WEIGHTS = {
@@ -50,12 +51,7 @@ def config(
     settings.choose('config', path, usage.configs())
     path = str(usage.CONFIGS / f'{path}.py')
   found = configuration.load(f'{path}{colon}{words}')
-  overrides = overrides or {}
-  data = {n: value for n, value in overrides.items() if n == 'task.data'}
-  configuration.update(found, data)
-  with settings.within('config.task.'):
-    tasks.adopt(found.task)
-  configuration.update(found, overrides)
+  config_lib.change(found, lambda c: configuration.update(c, overrides or {}))
   return found
 
 

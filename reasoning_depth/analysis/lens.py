@@ -5,7 +5,7 @@ The hidden states there go through the model's own read-out. The tuned lens
 close to what the model says in the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -183,12 +183,12 @@ def analyze(
     return each(lambda logits: scores(logits, tokens), said)
 
   for name, maps in lenses.items():
-    parts = [
-      look(params, maps, *part)
-      for part in _batches(found.batch.inputs, found.tokens, size)
+    seen = [
+      look(params, maps, found.batch.inputs[at], found.tokens[:, at])
+      for at in parts(len(found.batch.inputs), size)
     ]
     both = (np.concatenate(p, axis=-2)[..., : c.samples, :]
-            for p in zip(*jax.device_get(parts), strict=True))  # fmt: skip
+            for p in zip(*jax.device_get(seen), strict=True))  # fmt: skip
     result[name] = _means(found, *both)
   shown = found.where.any((0, 1))
   return {
@@ -200,13 +200,10 @@ def analyze(
   }
 
 
-def _batches(inputs, tokens, size):
-  """Inputs [N, L] and tokens [K, N, L] in parts of `size`, the last padded."""
-  more = -len(inputs) % size
-  inputs = np.pad(inputs, ((0, more), (0, 0)), 'edge')
-  tokens = np.pad(tokens, ((0, 0), (0, more), (0, 0)), 'edge')
-  for at in range(0, len(inputs), size):
-    yield inputs[at : at + size], tokens[:, at : at + size]
+def parts(count: int, size: int) -> Iterator[np.ndarray]:
+  """Indices of samples in parts of `size`; the last sample fills the last."""
+  for first in range(0, count, size):
+    yield np.minimum(np.arange(first, first + size), count - 1)
 
 
 def _means(found: base.Milestones, chance, rank) -> list[dict[str, Any]]:

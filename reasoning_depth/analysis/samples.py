@@ -37,9 +37,10 @@ def analyze(
   c = config.analyze
   found = task.milestones(key, c.samples)
   look = _looker(model, config)
+  size = min(c.samples, config.eval.batch_size)
   parts = [
-    jax.device_get(look(params, part))
-    for part in _batches(found.batch, min(c.samples, config.eval.batch_size))
+    jax.device_get(look(params, base.take(found.batch, at)))
+    for at in lens.parts(len(found.batch.group), size)
   ]
   seen = {
     name: np.concatenate([part[name] for part in parts], axis=axis)[
@@ -123,16 +124,6 @@ def _by_step(model, params, inputs, read):
   start = model.apply(variables, inputs, method='begin')
   steps = jnp.arange(2 * model.trained_depth())
   return jax.lax.scan(body, start, steps)[1]
-
-
-def _batches(batch: base.Batch, size: int):
-  """Parts of a batch of `size` samples each, the last one padded."""
-  more = -len(batch.group) % size
-  batch = jax.tree.map(
-    lambda x: np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), 'edge'), batch
-  )
-  for at in range(0, len(batch.group), size):
-    yield base.take(batch, np.arange(at, at + size))
 
 
 def _sample(

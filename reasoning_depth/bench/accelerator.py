@@ -35,7 +35,7 @@ class Part:
     name: of its files.
     command: arguments of Python.
     seconds: its limit.
-    smoke: arguments in addition, or of a smaller command, in the smoke size.
+    smoke: arguments of Python in the smoke size.
   """
 
   name: str
@@ -166,6 +166,7 @@ def run(
     else:
       limit = min(part.seconds, left)
       ended[part.name] = _one(part.arguments(smoke, out), part, out, limit)
+    # Not through runtime.writer: JAX here would take the device's memory.
     text = json.dumps({'smoke': smoke, 'parts': ended}, indent=2)
     partial = out / 'accelerator.json.partial'
     partial.write_text(text + '\n')

@@ -66,7 +66,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
       seconds['cellpylib'][key] *= a.batch / _FEW
   base = seconds['numpy']['median']
   return {
-    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
+    'setting': output.setting(a),
     'seconds': seconds,
     'orbits_per_second': {k: a.batch / s['median'] for k, s in seconds.items()},
     'cell_updates_per_second': {

@@ -81,7 +81,7 @@ def main(args: list[str]) -> None:
   parser.add_argument('--plot', help='file for the plot')
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
-  setting = {k: v for k, v in vars(a).items() if k not in ('out', 'plot')}
+  setting = output.setting(a)
   found: dict[str, Any] = {}
   for name in a.models:
     found[name] = measure(a, MODELS[name])
@@ -119,7 +119,6 @@ def _fields(a: argparse.Namespace, model: Model) -> dict[str, Any]:
   """Fields of the config that differ from its own."""
   return {
     'seed': a.seed,
-    # Long enough that the limit ends a run, not the schedule.
     'eval.every': a.every,
     'checkpoint.every': 10**6,
     **model.fields,

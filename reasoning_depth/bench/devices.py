@@ -52,7 +52,7 @@ def main(args: list[str]) -> None:
     for count in a.devices
     if count > 1 or parameters == 'replicated'
   ]
-  setting = {k: v for k, v in vars(a).items() if k != 'out'}
+  setting = output.setting(a)
   output.report('devices', {'setting': setting, 'rows': rows}, a.out)
   print(table(rows))
 

@@ -108,7 +108,7 @@ def main(args: list[str]) -> None:
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
   """A result for each segment length and sequence length; saves each."""
-  setting = {k: v for k, v in vars(a).items() if k not in ('out', 'plot')}
+  setting = output.setting(a)
   rows: list[dict[str, Any]] = []
   for segment, length in itertools.product(a.segments, a.lengths):
     if length >= segment:

@@ -42,7 +42,7 @@ def main(args: list[str]) -> None:
   started, cpu = time.perf_counter(), time.process_time()
   swept = patching.sweep(model, params, found, hooks, places, a.loops)
   result = {
-    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
+    'setting': output.setting(a),
     'hooks': {name: list(x.shape[:-1]) for name, x in swept.patched.items()},
     'pairs': len(swept.clean),
     'cells': sum(x[..., 0].size for x in swept.patched.values()),

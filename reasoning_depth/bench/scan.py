@@ -54,7 +54,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         'times_sequential': ratio,
       }
     )
-  setting = {k: v for k, v in vars(a).items() if k != 'out'}
+  setting = output.setting(a)
   return {'setting': setting, 'sizes': found}
 
 

@@ -50,8 +50,8 @@ def main(args: list[str]) -> None:
   for name in a.configs:
     for dtype in a.dtypes:
       found[f'{name} {dtype}'] = measure(a, name, dtype)
-      setting = {k: v for k, v in vars(a).items() if k != 'out'}
-      output.save('steps', {'setting': setting, 'steps': found}, a.out)
+      result = {'setting': output.setting(a), 'steps': found}
+      output.save('steps', result, a.out)
   print(table(found))
 
 

@@ -60,7 +60,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
       'last_logits_finite': bool(np.isfinite(last).all()),
     })  # fmt: skip
   return {
-    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
+    'setting': output.setting(a),
     'rows': rows,
     'peak_over_that_of_the_shortest': (
       rows[-1]['peak_resident_bytes'] / rows[0]['peak_resident_bytes']

@@ -94,7 +94,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     for name, s in seconds.items()
   }
   return {
-    'setting': {k: v for k, v in vars(a).items() if k != 'out'},
+    'setting': output.setting(a),
     'seconds_per_step': per_step,
     'steps_per_second': {k: 1 / s['median'] for k, s in per_step.items()},
     'facts': facts,

@@ -8,6 +8,7 @@ no split's name is of the test split.
 import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,20 @@ def _split(name: str, names: Mapping[str, Sequence[str]]) -> str:
     if name.lower().startswith(tuple(begins)):
       return split
   return ''
+
+
+def split(splits: Mapping[str, Any], name: str, path: str) -> Any:
+  """What there is of a split; raises `UsageError` if there is nothing."""
+  if name not in splits:
+    settings.complain(
+      'data', path, f'has no {name} split; there are {", ".join(splits)}'
+    )
+  return splits[name]
+
+
+def told(counts: Mapping[str, int]) -> str:
+  """Numbers of samples by split, for people."""
+  return ', '.join(f'{name} {count:,}' for name, count in counts.items())
 
 
 def read(part: tuple[pathlib.Path, str]) -> Columns:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -57,6 +57,19 @@ def read(path: pathlib.Path) -> Columns:
 def complain(path: pathlib.Path, what: str) -> NoReturn:
   """Raises a `UsageError` about a file."""
   raise errors.UsageError(f'{settings.shown_path(path)}: {what}')
+
+
+def columns(
+  path: pathlib.Path, table: Columns, names: Sequence[str]
+) -> list[np.ndarray]:
+  """The named columns of a table; raises `UsageError` if one is missing."""
+  for name in names:
+    if name not in table:
+      complain(
+        path, f'has no column {name}: needed are {", ".join(names)}; there are '
+        f'{", ".join(list(table)[:4])}',
+      )  # fmt: skip
+  return [table[name] for name in names]
 
 
 @contextlib.contextmanager

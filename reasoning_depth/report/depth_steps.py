@@ -14,6 +14,10 @@ import numpy as np
 from reasoning_depth.report import plots, runs, style
 
 _ANALYSIS = 'depth'
+_NEEDED = (
+  'group_name', 'trained_depth', 'depths', 'groups', 'overall', 'exits',
+  'timing',
+)  # fmt: skip
 _RULE_NAMES = {
   'kl': 'KL',
   'entropy': 'entropy',
@@ -36,19 +40,17 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
   """
   paths = []
   title = f'{run.model} · {run.task} · seed {run.seed}'
-  for name, found in run.analyses.items():
-    if found['analysis'] == _ANALYSIS:
-      _require_fields(found, run.analysis_path(name))
-      paths.append(style.save(heat_map(found, title), run.plot_path(name)))
-      if any(found['exits'].values()):
-        path = run.plot_path(f'exit_rules{name.removeprefix(_ANALYSIS)}')
-        paths.append(style.save(exit_curves(found, title), path))
+  for suffix, found, path in run.analyses_of(_ANALYSIS, _NEEDED):
+    _require_fields(found, path)
+    path = run.plot_path(f'{_ANALYSIS}{suffix}')
+    paths.append(style.save(heat_map(found, title), path))
+    if any(found['exits'].values()):
+      path = run.plot_path(f'exit_rules{suffix}')
+      paths.append(style.save(exit_curves(found, title), path))
   return paths
 
 
 def _require_fields(found: dict[str, Any], path: pathlib.Path) -> None:
-  own = ('group_name', 'trained_depth', 'depths', 'groups', 'overall', 'exits')
-  runs.require(found, (*own, 'timing'), path)
   for group in (*found['groups'], found['overall']):
     runs.require(group, ('exact_match',), path)
   needed = ['mean_steps', 'exact_match'] + ['seconds'] * bool(found['timing'])

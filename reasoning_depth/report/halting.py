@@ -25,14 +25,12 @@ def draw(run: runs.Run) -> list[pathlib.Path]:
     UsageError: in one line that names the file, where a field is missing.
   """
   paths = []
-  for name, found in run.analyses.items():
-    if found['analysis'] == ANALYSIS:
-      needed = 'mean_steps', 'row_tokens', 'num_samples', 'loop_name'
-      runs.require(found, needed, run.analysis_path(name))
-      if found['mean_steps'] is not None:
-        path = run.plot_path(f'{NAME}{name.removeprefix(ANALYSIS)}')
-        title = f'{run.model} · {run.task} · seed {run.seed}'
-        paths.append(style.save(halting_map(found, title), path))
+  title = f'{run.model} · {run.task} · seed {run.seed}'
+  needed = 'mean_steps', 'row_tokens', 'num_samples', 'loop_name'
+  for suffix, found, _ in run.analyses_of(ANALYSIS, needed):
+    if found['mean_steps'] is not None:
+      path = run.plot_path(f'{NAME}{suffix}')
+      paths.append(style.save(halting_map(found, title), path))
   return paths
 
 

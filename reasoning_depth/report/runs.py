@@ -129,6 +129,20 @@ class Run:
     """Where an analysis was read from."""
     return self.folder / 'evaluations' / f'{name}.json'
 
+  def analyses_of(
+    self, kind: str, needed: Iterable[str]
+  ) -> Iterator[tuple[str, dict[str, Any], pathlib.Path]]:
+    """The analyses of a kind, with the suffix of their names and their files.
+
+    Raises:
+      UsageError: in one line that names the file, where a field is missing.
+    """
+    for name, found in self.analyses.items():
+      if found['analysis'] == kind:
+        path = self.analysis_path(name)
+        require(found, needed, path)
+        yield name.removeprefix(kind), found, path
+
   @property
   def evaluation(self) -> Evaluation | None:
     """The evaluation to report, or None where there is none.

@@ -50,21 +50,15 @@ class Files:
 
   def split(self, name: str) -> list[Row]:
     """Rows of a split; raises `UsageError` where there is none."""
-    if name not in self.splits:
-      settings.complain(
-        'data', self.path,
-        f'has no {name} split; there are {", ".join(self.splits)}',
-      )  # fmt: skip
-    return self.splits[name]
+    return data_files.split(self.splits, name, self.path)
 
   @functools.cached_property
   def record(self) -> dict[str, Any]:
     """What a run should remember of its data."""
     counts = {name: len(rows) for name, rows in self.splits.items()}
-    told = ', '.join(f'{name} {count:,}' for name, count in counts.items())
     return {
       'path': self.path,
-      'summary': f'{self.path}: {told} texts with questions',
+      'summary': f'{self.path}: {data_files.told(counts)} texts with questions',
       'texts': counts,
       'sha256': {name: _sha256(rows) for name, rows in self.splits.items()},
     }
@@ -100,13 +94,7 @@ def _read(path: str, question: str, signature: Any) -> Files:
 
 def _rows(part: tuple[pathlib.Path, str]) -> list[Row]:
   path, table = part[0], data_files.read(part)
-  missing = [name for name in COLUMNS if name not in table]
-  if missing:
-    tables.complain(
-      path, f'has no column {missing[0]}: needed are {", ".join(COLUMNS)}; '
-      f'there are {", ".join(list(table)[:4])}',
-    )  # fmt: skip
-  columns = [table[name] for name in COLUMNS]
+  columns = tables.columns(path, table, COLUMNS)
   for name, column in zip(COLUMNS, columns, strict=True):
     if column.dtype != object:
       tables.complain(path, f'column {name}: has numbers; needed is text')

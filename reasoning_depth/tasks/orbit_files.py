@@ -123,7 +123,7 @@ class Files:
   @property
   def _summary(self) -> str:
     """One line for people."""
-    counts = ', '.join(f'{n} {len(s):,}' for n, s in self.splits.items())
+    counts = data_files.told({n: len(s) for n, s in self.splits.items()})
     line = (
       f'{self.path}: {counts} orbits of {self.num_states} states, '
       f'{self.width} cells, radius {self.radius}'

@@ -69,20 +69,14 @@ class _Stored(base.Task):
       )
 
   def _rows_of(self, split: str) -> base.Batch:
-    if split not in self._stored:
-      settings.complain(
-        'data', self.data,
-        f'has no {split} split; there are {", ".join(self._stored)}',
-      )  # fmt: skip
-    return self._stored[split]
+    return data_files.split(self._stored, split, self.data)
 
-  @property
+  @functools.cached_property
   def data_record(self) -> dict[str, Any]:
     counts = {name: len(x.group) for name, x in self._stored.items()}
-    told = ', '.join(f'{name} {count:,}' for name, count in counts.items())
     return {
       'path': self.data,
-      'summary': f'{self.data}: {told} samples',
+      'summary': f'{self.data}: {data_files.told(counts)} samples',
       'samples': counts,
       'sha256': {name: _sha256(x) for name, x in self._stored.items()},
     }
@@ -138,13 +132,7 @@ def _read(path: str, signature: Any) -> dict[str, base.Batch]:
 
 def _part(part: tuple[pathlib.Path, str]) -> base.Batch:
   path, table = part[0], data_files.read(part)
-  for name in COLUMNS:
-    if name not in table:
-      tables.complain(
-        path, f'has no column {name}: needed are {", ".join(COLUMNS)}; there '
-        f'are {", ".join(list(table)[:4])}',
-      )  # fmt: skip
-  arrays = [table[name] for name in COLUMNS]
+  arrays = tables.columns(path, table, COLUMNS)
   shape = arrays[0].shape
   for name, x in zip(COLUMNS, arrays, strict=True):
     if x.dtype == object or x.shape != (

@@ -8,7 +8,7 @@ method.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_collections
@@ -208,6 +208,17 @@ def parse(text: str) -> ml_collections.ConfigDict:
   Fields that it lacks get their defaults. Errors as `configuration.parse`.
   """
   return configuration.parse(text, declared, ('task', 'model', *GROUPS))
+
+
+def change(
+  config: ml_collections.ConfigDict,
+  apply: Callable[[ml_collections.ConfigDict], None],
+) -> None:
+  """Applies changes to a config, over what its data files decide."""
+  apply(config)
+  with settings.within('config.task.'):
+    tasks.adopt(config.task)
+  apply(config)
 
 
 def check(config: ml_collections.ConfigDict) -> dict[str, settings.Settings]:

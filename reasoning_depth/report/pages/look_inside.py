@@ -8,10 +8,9 @@ import json
 import pathlib
 from typing import Any
 
-from reasoning_depth.report import runs
+from reasoning_depth.report import halting, runs
 from reasoning_depth.report.pages import html
 
-ANALYSIS = 'samples'
 NAME = 'look_inside'
 _MOST_BYTES = 900_000  # of samples
 _NEEDED = (
@@ -31,14 +30,11 @@ def write(run: runs.Run) -> list[pathlib.Path]:
     UsageError: in one line that names the file, where a field is missing.
   """
   paths = []
-  for name, found in run.analyses.items():
-    if found['analysis'] == ANALYSIS:
-      where = run.analysis_path(name)
-      runs.require(found, _NEEDED, where)
-      for i, sample in enumerate(found['samples']):
-        runs.require(sample, _OF_SAMPLE, f'{where}: samples[{i}]')
-      path = run.folder / f'{NAME}{name.removeprefix(ANALYSIS)}.html'
-      paths.append(html.write(path, page(run, found)))
+  for suffix, found, where in run.analyses_of(halting.ANALYSIS, _NEEDED):
+    for i, sample in enumerate(found['samples']):
+      runs.require(sample, _OF_SAMPLE, f'{where}: samples[{i}]')
+    path = run.folder / f'{NAME}{suffix}.html'
+    paths.append(html.write(path, page(run, found)))
   return paths
 
 

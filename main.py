@@ -39,7 +39,13 @@ ORBITS = flags.DEFINE_string(
 K = flags.DEFINE_string(
   'k', None, 'For predict: steps to look ahead, as in --k=1,4,64'
 )
-OF_MODE = {'predict': (ORBITS, K)}  # flags of one mode alone
+PREDICTIONS = flags.DEFINE_string(
+  'predictions', None, 'For score: JSON lines or Parquet of id and answer'
+)
+OF_MODE = {
+  'predict': (ORBITS, K),
+  'score': (PREDICTIONS,),
+}  # flags of one mode alone
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +74,7 @@ def _run(overrides: list[str]) -> None:
   distributed.start(
     DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
   )
-  if CONFIG.value and MODE.value in ('train', 'show', 'dataset'):
+  if CONFIG.value and MODE.value in ('train', 'show', 'dataset', 'score'):
     config = configuration.load(CONFIG.value)
     config_lib.change(config, lambda c: configuration.apply(c, overrides))
   elif MODE.value in ('train', 'dataset'):

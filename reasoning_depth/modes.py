@@ -11,10 +11,12 @@ import ml_collections
 
 from reasoning_depth import analysis, errors, settings, trained
 from reasoning_depth import show as showing
+from reasoning_depth.exchange import answers as answer_files
+from reasoning_depth.exchange import data_files
 from reasoning_depth.exchange import dataset as data_out
 from reasoning_depth.exchange import states as states_files
 from reasoning_depth.runtime import environment, writer
-from reasoning_depth.scoring import own_orbits
+from reasoning_depth.scoring import answers, own_orbits
 from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import (
   curriculum,
@@ -141,13 +143,16 @@ def dataset(
   exp = _build(config)
   asked: data_out.Settings = config_lib.check(config)['dataset']
   key = state.evaluation_key(config.seed)
+  rows = exp.task.records
+  if asked.format == 'text':
+    rows = exp.task.text_records
   if jax.process_index() == 0:
     card = data_out.write(
       folder,
       config.task.name,
       asked.format,
       {
-        split: functools.partial(exp.task.records, key, split, count)
+        split: functools.partial(rows, key, split, count)
         for split, count in asked.counts.items()
       },
       {
@@ -157,6 +162,7 @@ def dataset(
         'revision': environment.revision(),
       },
       exp.task.text_columns,
+      exp.task.answer_pattern,
     )
     print(f'{folder}: {card["samples"]}')
 
@@ -181,6 +187,54 @@ def _suffix(overrides: Sequence[str]) -> str:
 
 def _short(overrides: Sequence[str]) -> list[str]:
   return sorted(o.removeprefix('--config.') for o in overrides)
+
+
+def score(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  overrides: Sequence[str],
+  predictions: str | None,
+) -> None:
+  """Scores answers to the test split that were made elsewhere.
+
+  Prints a table and writes NAME.score.json beside the file of answers.
+
+  Args:
+    config: of the samples; its model is not used.
+    folder: not used.
+    overrides: recorded.
+    predictions: path of the answers; see `exchange.answers`.
+  """
+  # Imported late: Matplotlib is slow to load.
+  from reasoning_depth import report
+
+  del folder
+  if not predictions:
+    raise errors.UsageError('--predictions is missing: a file of answers')
+  path = pathlib.Path(predictions)
+  task = _build(config).task
+  with settings.within('--predictions='):
+    given = answer_files.read(path)
+    key = state.evaluation_key(config.seed)
+    count, known = config.eval.test_samples, 'generation'
+    samples = task.draw_held_out(
+      key, 'test', count, known if config.eval.ceiling else ''
+    )
+    with settings.within(f'{settings.shown_path(path)}: '):
+      result = answers.result(task, samples, given)
+  found = {
+    'split': 'test',
+    'step': 0,
+    'seed': config.seed,
+    'task': config.task.to_dict(),
+    'overrides': _short(overrides),
+    'predictions': {'file': path.name, 'sha256': data_files.sha256(path)},
+    **result.summary(),
+  }
+  target = path.with_suffix('.score.json')
+  writer.write_json(target, found)
+  print(report.summary_of_answers(path.stem, found))
+  print(target)
 
 
 def replay(
@@ -248,6 +302,7 @@ MODES = {
   'analyze': analyze,
   'dataset': dataset,
   'predict': predict,
+  'score': score,
   'export': export,
   'replay': replay,
 }

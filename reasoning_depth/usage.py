@@ -11,6 +11,7 @@ MODES = {
   'analyze': 'accuracy against depth steps, logit lens, activation patching',
   'dataset': 'write the splits of a task as data files, with a card',
   'predict': 'how orbits of your own go on (--orbits, --k)',
+  'score': 'score answers made elsewhere (--predictions)',
   'export': 'write the newest checkpoint as a Hugging Face checkpoint',
   'replay': 'run the step at which a run diverged again',
 }

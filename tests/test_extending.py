@@ -15,7 +15,7 @@ from reasoning_depth import models, settings, tasks
 from reasoning_depth.models import base as base_model
 from reasoning_depth.report import __main__ as report
 from reasoning_depth.runtime import configuration
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, splits
 from reasoning_depth.training import config as whole
 
 
@@ -33,7 +33,7 @@ class Parity(base.Task):
     return self.bits
 
   def sample(self, key, batch_size, split='train'):
-    key = jax.random.fold_in(key, base.SPLITS.index(split))
+    key = jax.random.fold_in(key, splits.SPLITS.index(split))
     bits = jax.random.bernoulli(key, shape=(batch_size, self.bits))
     bits = bits.astype(jnp.int32)
     return base.Batch(

@@ -26,6 +26,7 @@ FLOORS = {
   'show': 6,
   'usage': 6,
   'api': 7,
+  'lm_harness': 8,
   '__init__': 8,
 }
 

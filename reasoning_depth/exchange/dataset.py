@@ -12,11 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reasoning_depth import errors, settings
-from reasoning_depth.exchange import data_files, tables, tfds_folder
+from reasoning_depth.exchange import (
+  data_files,
+  lm_eval_task,
+  tables,
+  tfds_folder,
+)
 from reasoning_depth.exchange.tables import Columns
 
 CARD = 'card.json'
-FORMATS = (*tables.FORMATS, 'tfds')
+FORMATS = (*tables.FORMATS, 'tfds', 'text')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ def write(
   splits: Mapping[str, Callable[[], Iterator[Columns]]],
   card: Mapping[str, Any],
   text: Mapping[str, str] | None = None,
+  answer: str = '',
 ) -> dict[str, Any]:
   """Writes the splits and the card.
 
@@ -58,6 +64,7 @@ def write(
       column [N, t, n] becomes t columns, in TFDS one.
     card: what the card says beside counts and files.
     text: columns of digits that are text in JSON; see `data_files.flat`.
+    answer: regular expression of an answer in a text, for the kind 'text'.
 
   Returns:
     the card.
@@ -78,11 +85,13 @@ def write(
     tfds_folder.write(unfinished, name, counted)
   else:
     unfinished.mkdir(parents=True)
-    form = tables.FORMATS[kind]
+    form = tables.FORMATS['json' if kind == 'text' else kind]
     for split, make in counted.items():
       path = unfinished / (split + form.suffixes[0])
       own = text if kind == 'json' else None
       form.write(path, data_files.flat(make(), own))
+      if (kind, split) == ('text', 'test'):
+        lm_eval_task.write(unfinished, name, path.name, answer)
   files = sorted(p for p in unfinished.iterdir() if p.is_file())
   whole = {
     'task': name,

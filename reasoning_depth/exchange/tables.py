@@ -73,7 +73,7 @@ def columns(
 
 
 @contextlib.contextmanager
-def _whole(path: pathlib.Path, kind: str) -> Iterator[None]:
+def whole(path: pathlib.Path, kind: str) -> Iterator[None]:
   """Errors of libraries as a line about the file."""
   if not path.is_file():
     complain(path, 'no such file')
@@ -96,7 +96,7 @@ class _Parquet(Mapping):
 
   def __init__(self, path: pathlib.Path):
     self._path = path
-    with _whole(path, 'Parquet'):
+    with whole(path, 'Parquet'):
       self._file = pa.parquet.ParquetFile(path)
     self._names = self._file.schema_arrow.names
 
@@ -109,7 +109,7 @@ class _Parquet(Mapping):
   def __getitem__(self, name):
     if name not in self._names:
       raise KeyError(name)
-    with _whole(self._path, 'Parquet'):
+    with whole(self._path, 'Parquet'):
       column = self._file.read([name]).column(0)
     return _array(self._path, name, column)
 
@@ -188,7 +188,7 @@ def _arrow(column: np.ndarray) -> pa.Array:
 
 def _read_json(path: pathlib.Path) -> Columns:
   """Rows as lines, or as one list; columns are those of the first row."""
-  with _whole(path, 'JSON'):
+  with whole(path, 'JSON'):
     with path.open() as file:
       start = file.read(1)
       if start == '[':
@@ -236,7 +236,7 @@ def _write_json(path: pathlib.Path, parts: Iterable[Columns]) -> None:
 
 
 def _read_npz(path: pathlib.Path) -> Columns:
-  with _whole(path, 'npz'), path.open('rb') as file:
+  with whole(path, 'npz'), path.open('rb') as file:
     arrays = np.load(file, allow_pickle=False)
     if not isinstance(arrays, np.lib.npyio.NpzFile):
       complain(path, 'not a whole npz file')
@@ -266,7 +266,7 @@ def _write_npz(path: pathlib.Path, parts: Iterable[Columns]) -> None:
 
 def _read_npy(path: pathlib.Path) -> NoReturn:
   """Says what is wrong with a single array as data."""
-  with _whole(path, 'npy'), path.open('rb') as file:
+  with whole(path, 'npy'), path.open('rb') as file:
     np.load(file, allow_pickle=False)
   complain(path, 'is one array, without named columns; take npz')
 

@@ -6,6 +6,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from reasoning_depth.report import (
   ahead,
@@ -79,3 +80,15 @@ def summary(run_folder: str | pathlib.Path, evaluation: str = '') -> str:
     shown = {n: e for n, e in run.evaluations.items() if n in names}
     run = dataclasses.replace(run, evaluations=shown)
   return tables.markdown([run])
+
+
+def summary_of_answers(name: str, scores: dict[str, Any]) -> str:
+  """As `summary`, of answers made elsewhere.
+
+  Args:
+    name: of whoever made them.
+    scores: what `--mode=score` writes.
+  """
+  config = {'model': {'name': name}, **{n: scores[n] for n in ('task', 'seed')}}
+  found = runs.assemble(pathlib.Path(name), config, (), {'test': scores}, {})
+  return tables.markdown([found])

@@ -181,16 +181,16 @@ class Result:
 
   Attributes:
     samples: that were scored.
-    loss: [N] mean over the answer tokens, in nats.
+    loss: [N] mean over the answer tokens, in nats; None where it is not known.
     tokens: [N, L] predicted tokens.
     scored_by: 'teacher forcing' (each token given the true ones before it),
       'generation', 'depth steps' or 'its own answers fed back' (see
-      `look_ahead`).
+      `look_ahead`), or 'answers from a file'.
     judged: further scores [N] by name, see `base.Task.judged`.
   """
 
   samples: base.HeldOut
-  loss: np.ndarray
+  loss: np.ndarray | None
   tokens: np.ndarray
   scored_by: str = 'teacher forcing'
   judged: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -227,12 +227,13 @@ class Result:
     bits = right.sum(-1) / asked.sum(-1)
     scores = {
       'num_samples': int(chosen.sum()),
-      'loss': float(self.loss[chosen].mean(dtype=np.float64)),
       'exact_match': float(exact.mean()),
       'exact_match_interval': wilson(int(exact.sum()), len(exact)),
       'bit_accuracy': float(bits.mean()),
       'bit_accuracy_interval': mean_interval(bits),
     }
+    if self.loss is not None:
+      scores['loss'] = float(self.loss[chosen].mean(dtype=np.float64))
     scores |= {n: float(x[chosen].mean()) for n, x in self.judged.items()}
     scores |= self.samples.known_means(chosen)
     if scores.get('ceiling_exact_match'):

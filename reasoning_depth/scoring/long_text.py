@@ -17,7 +17,7 @@ from reasoning_depth.longcontext import streaming
 from reasoning_depth.models import base as base_model
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate, losses
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import base, splits
 
 AT_ONCE = 16  # segments read per compiled call
 
@@ -66,7 +66,7 @@ class Reader:
     Raises:
       UsageError: where an answer begins before the last segment.
     """
-    seed = base.host_seed(key)
+    seed = splits.host_seed(key)
     num_samples = self._task.available(split, num_samples)
     parts, losses_, tokens = [], [], []
     for first in range(0, num_samples, self._size):

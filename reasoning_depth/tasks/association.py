@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base, stored
+from reasoning_depth.tasks import base, splits, stored
 
 VARIANTS = ('remember', 'rewrite')
 MAX_SYMBOLS = 4096
@@ -111,8 +111,8 @@ class Association(base.Task):
 
     Splits differ in their PRNG keys only. The group is the number of pairs.
     """
-    base.check_split(split)
-    key = jax.random.fold_in(key, base.SPLITS.index(split))
+    splits.check_split(split)
+    key = jax.random.fold_in(key, splits.SPLITS.index(split))
     keys_key, values_key, query_key = jax.random.split(key, 3)
     B, N = batch_size, self.num_pairs
     Q = self.train_queries if split == 'train' else 1

@@ -24,6 +24,7 @@ from reasoning_depth.tasks import (
   babilong_files,
   background,
   base,
+  splits,
   vocabulary,
 )
 
@@ -116,7 +117,7 @@ class BABILong(base.Task):
     encoded = []
     for sentence in background.of_books(self.background):
       try:
-        encoded.append(np.array(self._encode(sentence), np.int32))
+        encoded.append(np.array(self.encode(sentence), np.int32))
       except errors.UsageError as error:
         raise errors.UsageError(
           f'background={background.shown(self.background)}: {error}'
@@ -129,7 +130,8 @@ class BABILong(base.Task):
       )
     return kept
 
-  def _encode(self, sentence: str) -> list[int]:
+  def encode(self, sentence: str) -> list[int]:
+    """Tokens of a text; raises `UsageError` where a part has none."""
     return self._vocabulary.encode(f' {sentence}')
 
   def host_sample(
@@ -162,17 +164,17 @@ class BABILong(base.Task):
       seed: of the run.
       step: index of the batch.
       index: of the sample in the batch.
-      split: one of `base.SPLITS`.
+      split: one of `splits.SPLITS`.
       segment: tokens in a segment, a divisor of the length.
 
     Yields:
       batches [1, segment], the segments of the sample in order.
     """
-    base.check_split(split)
+    splits.check_split(split)
     if segment < 1 or self.length % segment:
       raise ValueError(f'segment={segment}: must divide length={self.length}')
     generator = functools.partial(
-      _generator, seed, base.SPLITS.index(split), step, index
+      _generator, seed, splits.SPLITS.index(split), step, index
     )
     if self.data:
       rows = self.files.split(split)
@@ -209,7 +211,7 @@ class BABILong(base.Task):
     """Tokens of a text with its question and answer; length of the answer."""
     try:
       text, question, answer = map(
-        self._encode, (row.input, row.question, row.target)
+        self.encode, (row.input, row.question, row.target)
       )
     except errors.UsageError as error:
       raise errors.UsageError(f'data={row.where}: {error}') from None
@@ -241,13 +243,18 @@ class BABILong(base.Task):
       }
 
   def judged(
-    self, batch: base.Batch, tokens: np.ndarray
+    self,
+    batch: base.Batch,
+    tokens: np.ndarray,
+    texts: Sequence[str] | None = None,
   ) -> dict[str, np.ndarray]:
     """See `base.Task`; the score of BABILong's authors."""
     labels, right = babilong_files.LABELS[self.question], []
     for i, row in enumerate(batch.inputs):
       weights = batch.weights[i]
-      output = self._decode(self._asked(tokens[i], weights))
+      output = (
+        texts[i] if texts else self.decode(self._asked(tokens[i], weights))
+      )
       _, question, target = self._texts(
         row, self._asked(batch.targets[i], weights)
       )
@@ -256,18 +263,25 @@ class BABILong(base.Task):
       )
     return {'official_match': np.array(right, float)}
 
+  def read_answer(self, answer: str) -> list[int]:
+    """See `base.Task`; a full stop at the end does not count."""
+    try:
+      return self.encode(answer.strip().removesuffix('.'))
+    except errors.UsageError:
+      return []
+
   def _asked(self, tokens: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return tokens[weights > 0]
 
-  def _decode(self, tokens: np.ndarray) -> str:
+  def decode(self, tokens: np.ndarray) -> str:
     """Text of tokens; PAD and GEN have none."""
     return self._vocabulary.decode(tokens[tokens < self.pad].tolist())
 
   def _texts(self, row: np.ndarray, answer: np.ndarray) -> tuple[str, str, str]:
     """Context, question and answer of a sequence or its last segment [L]."""
-    before = self._decode(row[: np.argmax(row == self.gen)])
+    before = self.decode(row[: np.argmax(row == self.gen)])
     context, stop, question = before.rpartition('.')
-    return context + stop, question.strip(), self._decode(answer)
+    return context + stop, question.strip(), self.decode(answer)
 
   def _story(
     self, rng: np.random.Generator, trials: int
@@ -276,11 +290,11 @@ class BABILong(base.Task):
     shortest = MAX_LENGTH
     for _ in range(trials):
       story = babi.story(self.question, rng)
-      facts = [self._encode(fact) for fact in story.facts]
+      facts = [self.encode(fact) for fact in story.facts]
       fitting = []
       for q in story.questions:
-        answer = self._encode(q.answer)
-        ending = [*self._encode(q.text), self.gen, *answer]
+        answer = self.encode(q.answer)
+        ending = [*self.encode(q.text), self.gen, *answer]
         needed = sum(map(len, facts[: q.after])) + len(ending)
         shortest = min(shortest, needed)
         if needed <= self.length:
@@ -326,7 +340,7 @@ class BABILong(base.Task):
       first = int(rng.integers(len(books)))
       sentences = itertools.chain(books[first:], itertools.cycle(books))
     else:
-      sentences = map(self._encode, background.invented(rng))
+      sentences = map(self.encode, background.invented(rng))
     for sentence in sentences:
       room -= len(sentence)
       if room < 0:
@@ -338,7 +352,7 @@ def _generator(
   seed: int, split: int, step: int, index: int, stream: int
 ) -> np.random.Generator:
   key = np.array(
-    [len(base.SPLITS) * seed + split, (step << 32) + index], np.uint64
+    [len(splits.SPLITS) * seed + split, (step << 32) + index], np.uint64
   )
   counter = np.array([0, 0, 0, stream], np.uint64)
   return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -7,19 +7,16 @@ optional and have a default here.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import errors, settings
+from reasoning_depth.tasks import splits
 
-SPLITS = ('train', 'validation', 'test')
-BLOCK = 256  # held-out samples drawn from each key
-PART = 2**15  # rows of a data file made at once, a multiple of BLOCK
 _MOST_SETS = 8  # an analysis shows at most this many groups apart
 
 
@@ -155,6 +152,8 @@ class Task(settings.Settings):
       layout of its own; else `stored` does.
     text_columns: columns of `records` that are text of digits in JSON files,
       with their names there.
+    answer_pattern: regular expression of an answer in a text, for tasks that
+      have `text_records`.
     by_depth: whether a sample's look-ahead k is told by nothing in its input:
       the answer after k depth steps is for k.
   """
@@ -171,6 +170,7 @@ class Task(settings.Settings):
   streams = False
   by_depth = False
   text_columns = {}
+  answer_pattern = ''
   reads_data = False
 
   @classmethod
@@ -204,7 +204,7 @@ class Task(settings.Settings):
   def sample(
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> Batch:
-    """Draws a batch of `split`, one of `SPLITS`."""
+    """Draws a batch of `split`, one of `splits.SPLITS`."""
     raise NotImplementedError
 
   def host_sample(
@@ -221,7 +221,7 @@ class Task(settings.Settings):
       seed: of the run.
       step: index of the batch.
       batch_size: samples to make.
-      split: one of `SPLITS`.
+      split: one of `splits.SPLITS`.
       first: index in the batch of the first sample; a sample depends on its
         own index alone, so that each host can make its shard.
 
@@ -243,7 +243,7 @@ class Task(settings.Settings):
 
     Args:
       key: PRNG key.
-      split: one of `SPLITS`.
+      split: one of `splits.SPLITS`.
       num_samples: N; a smaller N gives the first samples of a larger one.
       known: how answers will be scored, 'generation' or 'teacher forcing', to
         add the scores of ceiling and baselines; '' for the samples alone.
@@ -251,9 +251,9 @@ class Task(settings.Settings):
     del known  # no ceiling or baselines by default
     num_samples = self.available(split, num_samples)
     if self.on_host:
-      batch = self.host_sample(host_seed(key), 0, num_samples, split)
+      batch = self.host_sample(splits.host_seed(key), 0, num_samples, split)
     else:
-      batch = draw(self._numbered, key, split, num_samples)
+      batch = splits.draw(self._numbered, key, split, num_samples)
     return HeldOut(batch, group_name=self.group_name, labels=self.group_labels)
 
   def _numbered(self, key, batch_size, split, first):
@@ -268,7 +268,7 @@ class Task(settings.Settings):
 
     Args:
       key: PRNG key; the samples are those of `draw_held_out`.
-      split: one of `SPLITS`.
+      split: one of `splits.SPLITS`.
       num_samples: N, or less where data files have fewer.
 
     Yields:
@@ -276,14 +276,39 @@ class Task(settings.Settings):
       column [n, t, m] stands for t of them.
     """
     batch = self.draw_held_out(key, split, num_samples).batch
-    for start in range(0, len(batch.group), PART):
-      part = take(batch, slice(start, start + PART))
+    for start in range(0, len(batch.group), splits.PART):
+      part = take(batch, slice(start, start + splits.PART))
       yield {
         'inputs': part.inputs,
         'targets': part.targets,
         'weights': part.weights.astype(np.uint8),
         'group': part.group,
       }
+
+  def text_records(
+    self, key: jax.Array, split: str, num_samples: int
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Samples as text, in parts of a table; arguments as of `records`.
+
+    Yields:
+      columns `id`, `input`, `target` and more.
+
+    Raises:
+      UsageError: where the task has no such form.
+    """
+    del key, split, num_samples
+    raise errors.UsageError(
+      'config.dataset.format=text: needs config.task.name=orbits'
+    )
+
+  def read_answer(self, answer: str) -> list[int]:
+    """Tokens of an answer that was given as text; [] for one that is none.
+
+    By default numbers with spaces between them.
+    """
+    parts = answer.split()
+    fine = all(p.isascii() and p.isdigit() and len(p) < 10 for p in parts)
+    return [int(p) for p in parts] if fine else []
 
   def positions(self) -> tuple[str, ...]:
     """Names of the positions of a held-out sequence."""
@@ -335,14 +360,20 @@ class Task(settings.Settings):
     """
     return tokens[:, 1 : self.length + 1]
 
-  def judged(self, batch: Batch, tokens: np.ndarray) -> dict[str, np.ndarray]:
+  def judged(
+    self,
+    batch: Batch,
+    tokens: np.ndarray,
+    texts: Sequence[str] | None = None,
+  ) -> dict[str, np.ndarray]:
     """Further scores [N] of predictions, by name; none by default.
 
     Args:
       batch: samples [N, L] on the host.
       tokens: int32 [N, L], predicted, aligned with the targets.
+      texts: the predictions as they were given, where they were given as text.
     """
-    del batch, tokens
+    del batch, tokens, texts
     return {}
 
   def check_prompts(self) -> None:
@@ -389,61 +420,6 @@ class Task(settings.Settings):
     )
 
 
-def draw(
-  sample: Callable,
-  key: jax.Array,
-  split: str,
-  num_samples: int,
-  first: int = 0,
-) -> Any:
-  """Draws samples in chunks of `BLOCK`, each with its own key.
-
-  So a smaller N gives the first samples of a larger one.
-
-  Args:
-    sample: maps (key, count, split, first) to a pytree of arrays [count, ...];
-      `first` is the number of its first sample.
-    key: PRNG key.
-    split: one of `SPLITS`.
-    num_samples: N.
-    first: number of the first sample, a multiple of `BLOCK`.
-
-  Returns:
-    NumPy arrays [N, ...].
-  """
-  return draws(sample, key, split, num_samples)(first)
-
-
-def draws(
-  sample: Callable, key: jax.Array, split: str, num_samples: int
-) -> Callable[[int], Any]:
-  """`draw` as a function of `first`, compiled once."""
-  key = jax.random.fold_in(key, SPLITS.index(split))
-
-  @jax.jit
-  def blocks(key, first):
-    def block(i):
-      return sample(jax.random.fold_in(key, i), BLOCK, split, BLOCK * i)
-
-    return jax.lax.map(block, first + jnp.arange(-(-num_samples // BLOCK)))
-
-  def whole(x):
-    return np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples]
-
-  return lambda first: jax.tree.map(whole, blocks(key, first // BLOCK))
-
-
-def host_seed(key: jax.Array) -> int:
-  """Seed of held-out samples for `host_sample`."""
-  return int(jax.random.bits(key))
-
-
 def take(batch: Batch, index: np.ndarray) -> Batch:
   """Samples of a batch on the host, by index or mask."""
   return jax.tree.map(lambda x: x[index], batch)
-
-
-def check_split(split: str) -> None:
-  """Raises ValueError for an unknown split."""
-  if split not in SPLITS:
-    raise ValueError(f'split={split!r}: allowed are {", ".join(SPLITS)}')

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import errors, settings
-from reasoning_depth.tasks import base, stored
+from reasoning_depth.tasks import base, splits, stored
 from reasoning_depth.tasks import knowledge_graph as kg
 
 SETS = ('train', 'id', 'ood')  # groups
@@ -134,7 +134,7 @@ class Composition(kg.Queries):
     The order of numbers is: facts; ID chains of training, validation and test;
     OOD chains of validation and test.
     """
-    base.check_split(split)
+    splits.check_split(split)
     trained = self.num_facts + self.num_trained
     half = self.num_entities * self.ood_degree**2 // 2
     test = split == 'test'

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base, stored
+from reasoning_depth.tasks import base, splits, stored
 from reasoning_depth.tasks import knowledge_graph as kg
 
 MAX_HOPS = 40
@@ -152,7 +152,7 @@ class Extrapolation(kg.Queries):
     self, key: jax.Array, batch_size: int, split: str = 'train'
   ) -> base.Batch:
     """Draws a batch, with replacement; see `base.Task`."""
-    base.check_split(split)
+    splits.check_split(split)
     hops_key, key = jax.random.split(key)
     shape = (batch_size,)
     if split == 'train':

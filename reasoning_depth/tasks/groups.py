@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth import settings
-from reasoning_depth.tasks import base, stored
+from reasoning_depth.tasks import base, splits, stored
 
 
 def permutation_table(permutations: np.ndarray) -> np.ndarray:
@@ -118,8 +118,8 @@ class Groups(base.Task):
 
     Splits differ in their PRNG keys only: of N elements there are N**n words.
     """
-    base.check_split(split)
-    key = jax.random.fold_in(key, base.SPLITS.index(split))
+    splits.check_split(split)
+    key = jax.random.fold_in(key, splits.SPLITS.index(split))
     shape = (batch_size, self.word_length)
     words = jax.random.randint(key, shape, 0, self.vocab_size, jnp.int32)
     table = jnp.asarray(self.table)

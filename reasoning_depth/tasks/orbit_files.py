@@ -160,7 +160,7 @@ class Drawn:
     Args:
       key: PRNG key.
       count: orbits.
-      split: one of `base.SPLITS`.
+      split: one of `splits.SPLITS`.
       first: number of the first of frozen samples; None in training.
     """
     del first  # fresh ones depend on their key alone

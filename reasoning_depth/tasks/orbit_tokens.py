@@ -220,6 +220,29 @@ class Layout:
         )
     return 'asked'
 
+  def check_further(self, look_ahead: Sequence[int], by_depth: bool) -> None:
+    """Raises `UsageError` unless `eval.look_ahead` can be asked.
+
+    Args:
+      look_ahead: its values, ascending.
+      by_depth: as of `way`.
+    """
+    needed = ''
+    if by_depth:
+      if self.variant not in ANY_LOOK_AHEAD or self.causal:
+        needed = (
+          'answers by depth steps need config.task.layout=masked and '
+          f'config.task.variant={", ".join(ANY_LOOK_AHEAD)}'
+        )
+    elif (self.variant, self.look_ahead) != ('o_s', (1,)):
+      needed = (
+        'needs config.task.variant=o_s and config.task.look_ahead=(1,), whose '
+        'answers are fed back, or config.train.depth_loss=look_ahead and a '
+        'model that runs a step at a time'
+      )
+    if needed:
+      settings.complain('config.eval.look_ahead', look_ahead, needed)
+
   def batch(
     self,
     rules: jax.Array,

@@ -20,8 +20,10 @@ from reasoning_depth.tasks import (
   base,
   orbit_files,
   orbit_scores,
+  orbit_text,
   orbit_tokens,
   possible,
+  splits,
 )
 
 SPLIT_BY = ('rules', 'classes')
@@ -202,7 +204,7 @@ class Orbits(base.Task):
     Args:
       key: PRNG key.
       batch_size: B.
-      split: one of `base.SPLITS`.
+      split: one of `splits.SPLITS`.
       first: of files, the first of B rows in their order; None to draw rows.
 
     Returns:
@@ -282,7 +284,7 @@ class Orbits(base.Task):
       observed = self._shown(key, drawn[1])[:, : self.num_states]
       return self._batch(key, split, drawn), drawn, observed
 
-    return base.draw(sample, key, split, self.available(split, num_samples))
+    return splits.draw(sample, key, split, self.available(split, num_samples))
 
   def records(
     self, key: jax.Array, split: str, num_samples: int
@@ -293,12 +295,33 @@ class Orbits(base.Task):
       return self.sample_orbits(key, count, split, first)[:2]
 
     num_samples = self.available(split, num_samples)
-    size = min(base.PART, num_samples)
-    part = base.draws(sample, key, split, size)
+    size = min(splits.PART, num_samples)
+    part = splits.draws(sample, key, split, size)
     for first in range(0, num_samples, size):
       rules, states = part(first)
       left = num_samples - first
       yield {'rule_ids': rules[:left], 'input_ids': states[:left]}
+
+  def text_records(
+    self, key: jax.Array, split: str, num_samples: int
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """See `base.Task`; `look_ahead` is a column of its own."""
+    if self.variant not in orbit_text.VARIANTS:
+      settings.complain(
+        'task.variant', self.variant,
+        f'as text there are {", ".join(orbit_text.VARIANTS)}',
+      )  # fmt: skip
+    samples = self.draw_held_out(key, split, num_samples)
+    yield orbit_text.records(samples, self.width, self.radius)
+
+  @property
+  def answer_pattern(self) -> str:
+    """See `base.Task`."""
+    return orbit_text.pattern(self.width)
+
+  def read_answer(self, answer: str) -> list[int]:
+    """See `base.Task`; the last state in a text."""
+    return orbit_text.read(answer, self.width)
 
   @functools.cached_property
   def known(self) -> orbit_scores.Known:
@@ -361,21 +384,7 @@ class Orbits(base.Task):
     self, look_ahead: tuple[int, ...], num_samples: int, by_depth: bool
   ) -> None:
     """See `base.Task`."""
-    needed = ''
-    if by_depth:
-      if self.variant not in orbit_tokens.ANY_LOOK_AHEAD or self.causal:
-        needed = (
-          'answers by depth steps need config.task.layout=masked and '
-          f'config.task.variant={", ".join(orbit_tokens.ANY_LOOK_AHEAD)}'
-        )
-    elif (self.variant, self.look_ahead) != ('o_s', (1,)):
-      needed = (
-        'needs config.task.variant=o_s and config.task.look_ahead=(1,), whose '
-        'answers are fed back, or config.train.depth_loss=look_ahead and a '
-        'model that runs a step at a time'
-      )
-    if needed:
-      settings.complain('config.eval.look_ahead', look_ahead, needed)
+    self.tokens.check_further(look_ahead, by_depth)
     self._check_memory('config.eval', look_ahead, num_samples)
 
   def for_states(self, num_states: int, width: int) -> 'Orbits':
@@ -413,7 +422,7 @@ class Orbits(base.Task):
       return rules, states, self._shown(key, states)[:, : self.num_states]
 
     available = self.available('test', num_samples)
-    return base.draw(sample, key, 'test', available)
+    return splits.draw(sample, key, 'test', available)
 
   def told(self, look_ahead: int) -> int:
     """The look-ahead of training that the question for any other one tells.

@@ -18,7 +18,7 @@ from reasoning_depth.runtime import (
   tracker,
   writer,
 )
-from reasoning_depth.tasks import base
+from reasoning_depth.tasks import splits
 from reasoning_depth.training import (
   curriculum,
   divergence,
@@ -56,7 +56,7 @@ def train(exp: experiment.Experiment, folder: pathlib.Path) -> dict[str, Any]:
   curriculum.check(exp.config)
   tracker.check(exp.config.log.wandb)
   with settings.within('config.task.'):
-    for split in base.SPLITS:
+    for split in splits.SPLITS:
       exp.task.available(split, 1)
   with preemption.Watch(exp.config.checkpoint.grace) as watch:
     with watch.nothing_to_save():

@@ -8,8 +8,7 @@ import pytest
 from reasoning_depth import errors
 from reasoning_depth.analysis import depth, exits
 from reasoning_depth.scoring import evaluate
-from reasoning_depth.tasks import base as tasks_base
-from reasoning_depth.tasks import ceiling
+from reasoning_depth.tasks import ceiling, splits
 from reasoning_depth.training import experiment, state
 from tests import tiny
 from tests.analysis import plain
@@ -140,9 +139,7 @@ def test_the_ceiling_of_a_chain_of_thought_is_that_of_its_last_step():
   record = measure(exp, params, depth.Settings(1, thresholds={}, rounds=0))
   assert record['scored_by'] == 'teacher forcing'
   key = state.evaluation_key(exp.config.seed)
-  rules, states, k = tasks_base.draw(
-    exp.task.sample_orbits, key, 'test', SAMPLES
-  )
+  rules, states, k = splits.draw(exp.task.sample_orbits, key, 'test', SAMPLES)
   last = ceiling.ceiling(rules, states[:, :4], np.ones_like(k), radius=1)
   observed = ceiling.ceiling(rules, states[:, :2], k, radius=1)
   ours = record['overall']['ceiling_exact_match']

@@ -7,7 +7,7 @@ from configs import transformer as transformer_config
 from reasoning_depth import tasks
 from reasoning_depth.runtime import sharding
 from reasoning_depth.scoring import evaluate
-from reasoning_depth.tasks import automata, base, baselines, orbits
+from reasoning_depth.tasks import automata, baselines, orbits, splits
 from reasoning_depth.training import state
 from tests import tiny
 
@@ -183,9 +183,9 @@ def test_baselines_by_hand():
 def test_held_out_rules_are_not_for_training():
   for split, owner in (('validation', 1), ('test', 2)):
     samples = TASK.draw_held_out(KEY, split, 300)
-    key = jax.random.fold_in(KEY, base.SPLITS.index(split))
+    key = jax.random.fold_in(KEY, splits.SPLITS.index(split))
     rules, states, _ = TASK.sample_orbits(
-      jax.random.fold_in(key, 0), base.BLOCK, split
+      jax.random.fold_in(key, 0), splits.BLOCK, split
     )
     np.testing.assert_array_equal(samples.observed[:256], states[:, :3])
     assert jnp.all(automata.split_of(rules) == owner)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import association as config
-from reasoning_depth.tasks import association, base
+from reasoning_depth.tasks import association, splits
 from reasoning_depth.training import curriculum, experiment
 
 
@@ -108,7 +108,7 @@ def test_splits_and_keys_differ_and_repeat():
   task = association.Association(num_pairs=5)
   batches = [
     np.asarray(draw(task, seed, split=split).inputs)
-    for seed in (0, 1) for split in base.SPLITS
+    for seed in (0, 1) for split in splits.SPLITS
   ]  # fmt: skip
   for a, b in itertools.combinations(batches, 2):
     assert not np.array_equal(a, b)

@@ -9,7 +9,7 @@ from babi_solver import solve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_depth.tasks import babi, babilong, background, base, vocabulary
+from reasoning_depth.tasks import babi, babilong, background, splits, vocabulary
 
 NAMES = sorted(set(itertools.chain(*babi.PEOPLE.values())))
 ENTITIES = {name.lower() for name in babi.ENTITIES}
@@ -53,7 +53,7 @@ def assert_same(a, b):
   length=st.integers(600, 3000),
   seed=st.integers(0, 2**31 - 1),
   step=st.integers(0, 10**6),
-  split=st.sampled_from(base.SPLITS),
+  split=st.sampled_from(splits.SPLITS),
 )
 def test_the_answer_follows_from_the_facts_in_the_text(
   question, length, seed, step, split

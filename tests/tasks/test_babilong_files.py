@@ -42,8 +42,8 @@ def test_public_files_become_padded_sequences(tmp_path, lines):
     words = ' '.join([text, question]).lower()
     for mark in '.?':
       words = words.replace(mark, f' {mark} ')
-    encoded = task._encode(words)
-    tokens = [*encoded, task.gen, *task._encode(target)]
+    encoded = task.encode(words)
+    tokens = [*encoded, task.gen, *task.encode(target)]
     pads = [task.pad] * (32 - len(tokens))
     assert row.tolist() == pads + tokens
   assert batch.weights.sum(1).tolist() == [1, 1]
@@ -139,5 +139,5 @@ def test_official_score_of_predicted_tokens(tmp_path):
   batch = held_out(task)
   assert task.judged(batch, batch.targets)['official_match'].tolist() == [1, 1]
   wrong = batch.targets.copy()
-  wrong[0][batch.weights[0] > 0] = task._encode('office')
+  wrong[0][batch.weights[0] > 0] = task.encode('office')
   assert task.judged(batch, wrong)['official_match'].tolist() == [0, 1]

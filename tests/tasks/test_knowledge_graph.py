@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_depth import tasks
-from reasoning_depth.tasks import base, composition, extrapolation
+from reasoning_depth.tasks import composition, extrapolation, splits
 from reasoning_depth.tasks import knowledge_graph as kg
 
 SMALL = composition.Composition(
@@ -169,7 +169,7 @@ def test_sets_of_a_larger_graph():
 
 def check_sets(task):
   facts, chains = facts_of(task), chains_of(task)
-  (trained,), *held = (listed(task, split) for split in base.SPLITS)
+  (trained,), *held = (listed(task, split) for split in splits.SPLITS)
   sets = [trained] + [queries for split in held for queries in split[1:]]
   # Each query stands in one set, once.
   together = [query for queries in sets for query in queries]
@@ -193,7 +193,7 @@ def check_sets(task):
   assert mixed and not mixed & set(together)
 
 
-@pytest.mark.parametrize('split', base.SPLITS)
+@pytest.mark.parametrize('split', splits.SPLITS)
 def test_batches_of_chains_are_drawn_from_the_split(split):
   facts = facts_of(SMALL)
   batch = jax.jit(lambda key: SMALL.sample(key, 300, split))(jax.random.key(1))
@@ -234,7 +234,7 @@ def test_the_papers_composition():
   task = tasks.make({'name': 'composition'})
   assert task.num_facts == 40_000
   assert task.num_trained == 273_600
-  counts = [task.ranges(split)[:, 1].tolist() for split in base.SPLITS]
+  counts = [task.ranges(split)[:, 1].tolist() for split in splits.SPLITS]
   assert counts == [[313_600], [313_600, 3000, 1000], [313_600, 3000, 1000]]
   assert (task.vocab_size, task.length) == (2201, 3)
   every = every_query(task)
@@ -288,7 +288,7 @@ def test_the_largest_number_of_hops_changes_no_query():
     assert numbered(short, hops, 15) == numbered(longer, hops, 15) == wanted
 
 
-@pytest.mark.parametrize('split', base.SPLITS)
+@pytest.mark.parametrize('split', splits.SPLITS)
 def test_batches_of_hops_are_drawn_from_the_split(split):
   batch = jax.jit(lambda key: HOPS.sample(key, 400, split))(jax.random.key(1))
   check_batch(HOPS, batch, lambda entity, r: HOPS.graph[r, entity])

@@ -23,7 +23,7 @@ AXES: dict[str, tuple[str, Callable[[costs.Cost], float]]] = {
     lambda cost: cost.answer.operations,
   ),
 }
-GROUPS = (1, 2, 3, 4)
+GROUPS = (1, 4)  # the nearest and the farthest look-ahead of training
 # Room on both sides, for names: a share of the width, and a factor at least.
 _MARGIN, _LEAST_ROOM = 0.15, 1.3
 

@@ -18,7 +18,10 @@ CONFIG = flags.DEFINE_string(
   'config', None, 'Config file and words: configs/armt.py:smoke'
 )
 WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Run folder; by default runs/ and the name of the config'
+  'workdir',
+  None,
+  'Run folder; by default runs/ and the name of the config; for '
+  'predict also a model that comes along: recall, transformer',
 )
 MODE = flags.DEFINE_enum('mode', 'train', list(usage.MODES), 'What to do')
 DISTRIBUTED = flags.DEFINE_bool(
@@ -79,6 +82,8 @@ def _run(overrides: list[str]) -> None:
     config_lib.change(config, lambda c: configuration.apply(c, overrides))
   elif MODE.value in ('train', 'dataset'):
     raise errors.UsageError('--config is missing: as --config=configs/armt.py')
+  elif MODE.value == 'predict':
+    config = None
   else:
     config = config_lib.read(_folder())
     configuration.apply(config, overrides)

@@ -7,15 +7,9 @@ from typing import Any
 
 import ml_collections
 
-from reasoning_depth import errors, modes, settings, trained, usage
+from reasoning_depth import modes, settings, trained, usage
 from reasoning_depth.runtime import compilation, configuration
 from reasoning_depth.training import config as config_lib
-
-# Files of trained models in the package, by name.
-WEIGHTS = {
-  path.stem: path
-  for path in sorted((pathlib.Path(__file__).parent / 'weights').glob('*'))
-}
 
 
 def config(
@@ -97,9 +91,9 @@ def load(name: str | os.PathLike[str]) -> trained.Trained:
   """A trained model: one of the package, of a run folder, or of a file.
 
   Args:
-    name: one of `WEIGHTS`, which come with the package, as 'recall'; else a run
-      folder, or a file that `Trained.save` or `--mode=export` wrote. A folder
-      of such a name is given as a `Path`, or as `./recall`.
+    name: one of `trained.WEIGHTS`, which come with the package, as 'recall';
+      else a run folder, or a file that `Trained.save` or `--mode=export` wrote.
+      A folder of such a name is given as a `Path`, or as `./recall`.
 
   Raises:
     UsageError: where there is none, or it is damaged.
@@ -116,15 +110,4 @@ def load(name: str | os.PathLike[str]) -> trained.Trained:
     ((1, 2, 7), (1, 2, 7))
   """
   compilation.use_cache()
-  if name in WEIGHTS:
-    return trained.of_file(WEIGHTS[str(name)])
-  path = pathlib.Path(name)
-  if path.suffix == '.safetensors':
-    return trained.of_file(path)
-  if not path.exists():
-    near = settings.suggest(str(name), WEIGHTS)
-    raise errors.UsageError(
-      f'{settings.shown(name)}: no run folder, and not one of '
-      f'{", ".join(WEIGHTS)}{near}'
-    )
-  return trained.of_run(path)
+  return trained.load(name)

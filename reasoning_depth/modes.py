@@ -260,7 +260,7 @@ def replay(
 
 
 def predict(
-  config: ml_collections.ConfigDict,
+  config: None,
   folder: pathlib.Path,
   overrides: Sequence[str],
   orbits: str | None,
@@ -269,8 +269,9 @@ def predict(
   """Predicts a user's own orbits; writes `predictions/` in the run folder.
 
   Args:
-    config: of the run.
-    folder: the run folder.
+    config: not needed.
+    folder: the run folder; or, as of `trained.load`, the name of a model that
+      comes along, whose predictions go into a folder of that name in `runs`.
     overrides: none are allowed.
     orbits: path of the orbits; see `exchange.states`.
     k: look-aheads, as `1,4,64`; None for those of training.
@@ -282,14 +283,17 @@ def predict(
     raise errors.UsageError(f'{overrides[0]}: not with --mode=predict')
   if not orbits:
     raise errors.UsageError('--orbits is missing: a file of 0 and 1')
-  path = pathlib.Path(orbits)
-  ks = own_orbits.parse_ks(k) if k else tuple(config.task.get('look_ahead', ()))
+  path, ks = pathlib.Path(orbits), own_orbits.parse_ks(k) if k else ()
   with settings.within('--orbits='):
     given = states_files.read(path)
     with settings.within(f'{path}: '):
       given = own_orbits.checked(given)
-  found = trained.of_run(folder).predict(given, ks)
+  made = trained.load(str(folder))
+  ks = ks or tuple(made.config.task.get('look_ahead', ()))
+  found = made.predict(given, ks)
   print(found)
+  if not folder.is_dir():
+    folder = pathlib.Path('runs') / folder.stem
   target = folder / 'predictions' / path.stem
   writer.write_json(target.with_name(f'{path.stem}.json'), found.rows())
   print(predictions.draw(target.with_name(f'{path.stem}.png'), found.rows()))

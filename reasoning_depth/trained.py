@@ -23,6 +23,11 @@ from reasoning_depth.tasks import base
 from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import experiment, final, resume, state
 
+# Files of trained models in the package, by name.
+WEIGHTS = {
+  path.stem: path
+  for path in sorted((pathlib.Path(__file__).parent / 'weights').glob('*'))
+}
 SCORES = ('test', 'look_ahead')  # evaluations that are kept with parameters
 ONE_DEVICE = {'mesh.data': 1, 'mesh.model': 1}
 
@@ -186,6 +191,22 @@ class Trained:
     exp = experiment.build(config)
     check_shapes(exp, self.params)
     return exp
+
+
+def load(name: str | os.PathLike[str]) -> Trained:
+  """As `reasoning_depth.load`."""
+  if name in WEIGHTS:
+    return of_file(WEIGHTS[str(name)])
+  path = pathlib.Path(name)
+  if path.suffix == '.safetensors':
+    return of_file(path)
+  if not path.exists():
+    near = settings.suggest(str(name), WEIGHTS)
+    raise errors.UsageError(
+      f'{settings.shown(name)}: no run folder, and not one of '
+      f'{", ".join(WEIGHTS)}{near}'
+    )
+  return of_run(path)
 
 
 def of_run(

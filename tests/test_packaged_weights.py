@@ -1,9 +1,12 @@
 """The models that come with the package: scored anew."""
 
+import json
+import pathlib
+
 import pytest
 
 import reasoning_depth as rd
-from reasoning_depth import api
+from reasoning_depth import modes, trained
 
 # The recorded exact match of the test split is at least this: the
 # models learned, and an untrained one is near 0.
@@ -12,26 +15,43 @@ SAMPLES = 512
 
 
 def test_names_are_these():
-  assert api.WEIGHTS.keys() == LEARNED.keys()
+  assert trained.WEIGHTS.keys() == LEARNED.keys()
 
 
 @pytest.mark.parametrize('name', LEARNED)
 def test_the_recorded_scores_are_found_again(name):
-  path = api.WEIGHTS[name]
+  path = trained.WEIGHTS[name]
   assert path.stat().st_size < 1_000_000
-  trained = rd.load(name)
-  recorded = trained.scores['test']['overall']
+  made = rd.load(name)
+  recorded = made.scores['test']['overall']
   assert recorded['exact_match'] > LEARNED[name]
   assert recorded['num_samples'] >= 1_000
   fewer = {'eval.test_samples': SAMPLES}
-  if 'look_ahead' in trained.scores:
+  if 'look_ahead' in made.scores:
     fewer['eval.look_ahead'] = (4, 16)
-  found = trained.evaluate(fewer)
-  assert found.keys() == trained.scores.keys()
+  found = made.evaluate(fewer)
+  assert found.keys() == made.scores.keys()
   _agree(found['test']['overall'], recorded)
   for ours in found.get('look_ahead', {'groups': ()})['groups']:
-    theirs = trained.scores['look_ahead']['groups']
+    theirs = made.scores['look_ahead']['groups']
     _agree(ours, next(g for g in theirs if g['group'] == ours['group']))
+
+
+def test_one_that_comes_along_predicts_the_orbit_of_readme(
+  tmp_path, monkeypatch, capsys
+):
+  orbit = pathlib.Path(__file__).parents[1] / 'questions/orbit.txt'
+  monkeypatch.chdir(tmp_path)
+  modes.predict(None, pathlib.Path('recall'), (), str(orbit), '1,4,64')
+  folder = tmp_path / 'runs/recall/predictions'
+  (told,) = json.loads((folder / 'orbit.json').read_text())
+  for answer in told['answers']:
+    cells = zip(answer['state'], answer['determined'], strict=True)
+    assert all(cell == known for cell, known in cells if known != '?')
+  assert (folder / 'orbit.png').stat().st_size > 1000
+  assert '     +64  ' in capsys.readouterr().out
+  with pytest.raises(rd.UsageError, match='recal: no run folder, and not one'):
+    modes.predict(None, pathlib.Path('recal'), (), str(orbit), '1')
 
 
 def _agree(found, recorded):

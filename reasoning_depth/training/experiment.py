@@ -1,6 +1,7 @@
 """Builds task, model, method, optimiser and mesh from a config."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,15 @@ from reasoning_depth.tasks import base
 from reasoning_depth.training import config as config_lib
 from reasoning_depth.training import methods, optimizer, step
 
+KEPT = 4  # experiments of which something traced is kept
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Experiment:
-  """The objects of a run, checked against each other."""
+  """The objects of a run, checked against each other.
+
+  What is traced of one is kept by its identity: tracing takes seconds.
+  """
 
   config: ml_collections.ConfigDict
   task: base.Task
@@ -100,9 +106,15 @@ def scheduled(exp: Experiment, params: Any) -> tuple[str, Experiment]:
 
   with jax.set_mesh(exp.mesh):
     name, model = schedule.scheduled(exp.model, work, params, batch)
-  return name, dataclasses.replace(exp, model=model)
+  return name, with_model(exp, model)
 
 
+def with_model(exp: Experiment, model: base_model.Model) -> Experiment:
+  """The experiment with another model; itself where it is the same one."""
+  return exp if model is exp.model else dataclasses.replace(exp, model=model)
+
+
+@functools.lru_cache(KEPT)
 def evaluator(exp: Experiment) -> evaluate.Evaluator:
   """The evaluator; task and method decide whether answers are generated."""
   return evaluate.Evaluator(

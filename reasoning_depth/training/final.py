@@ -1,6 +1,5 @@
 """Evaluation on the test split, after training or of a run folder."""
 
-import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -104,7 +103,7 @@ def _scheduled(
   _, model = schedule.scheduled(
     model, work, params, lambda: jnp.zeros(shape, jnp.int32)
   )
-  return dataclasses.replace(exp, model=model)
+  return experiment.with_model(exp, model)
 
 
 def _test(

@@ -1,6 +1,8 @@
 """Restores a run's state, or initialises it from a key or a checkpoint."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -100,7 +102,7 @@ def restore_or_init(
 def fresh(exp: experiment.Experiment) -> state.TrainState:
   """A new state, sharded over the mesh, whatever `train.init_from` says."""
   _, shardings = layout(exp)
-  return jax.jit(lambda: _fresh(exp), out_shardings=shardings)()
+  return jax.jit(_maker(exp), out_shardings=shardings)()
 
 
 def restore(
@@ -121,10 +123,17 @@ def restore(
   return saved
 
 
+@functools.lru_cache(experiment.KEPT)
 def layout(exp: experiment.Experiment) -> tuple[Any, Any]:
   """Shapes and shardings of a run's state."""
-  shapes = jax.eval_shape(lambda: _fresh(exp))
+  shapes = jax.eval_shape(_maker(exp))
   return shapes, sharding.of_state(shapes, exp.mesh, exp.config.mesh)
+
+
+@functools.lru_cache(experiment.KEPT)
+def _maker(exp: experiment.Experiment) -> Callable[[], state.TrainState]:
+  """The one function that makes a fresh state, so that it is traced once."""
+  return functools.partial(_fresh, exp)
 
 
 def _fresh(exp: experiment.Experiment) -> state.TrainState:

@@ -180,25 +180,23 @@ class Looped(base.Model):
     )
 
   def _run(self, plan, loops, s, e):
-    """Runs a plan: the last latents, and those after each scanned loop."""
+    """Runs a plan: the last latents, and those after each scanned loop.
+
+    Where the number of loops is drawn, None in place of those.
+    """
     counts = jnp.arange(plan.scanned)
     if plan.early:
       before = loops - plan.covered
       s = self._without_gradient(s, e, before)
       counts = counts + jnp.maximum(before, 0)
+    if plan.drawn:
+      return self._drawn(loops, s, e, counts), None
     cuts = jnp.arange(plan.scanned) == plan.cut
 
     def body(mdl, s, loop):
       n, cut = loop
       s = jnp.where(cut, jax.lax.stop_gradient(s), s)
-
-      def step(mdl, s):
-        return mdl._loop(s, e, n)
-
-      if plan.drawn:
-        s = nn.cond(n < loops, step, lambda mdl, s: s, mdl, s)
-      else:
-        s = step(mdl, s)
+      s = mdl._loop(s, e, n)
       return s, s
 
     scan: Any = nn.scan(
@@ -209,6 +207,16 @@ class Looped(base.Model):
       unroll=plan.scanned if plan.unroll and self.config.unroll > 1 else 1,
     )
     return scan(self, s, (counts, cuts))
+
+  def _drawn(self, loops, s, e, counts):
+    """Those of the loops `counts` that are below `loops`."""
+    alone = self.clone(parent=None)
+
+    def loop(params, s, e, n):
+      return alone.apply({'params': params}, s, e, n, method='_loop')
+
+    params = self.variables['params']
+    return looping.run_some(loop, params, s, e, counts, loops)
 
   def _without_gradient(self, s, e, count):
     """`count` loops in constant memory; none if negative."""

@@ -1,6 +1,9 @@
 """Settings of a recurrence in depth, and how the loops of a call run."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +117,68 @@ def draw_loops(config: Recurrence, key: jax.Array) -> jax.Array:
   else:
     loops = jax.random.poisson(key, rate)
   return jnp.clip(loops, config.min_loops, config.max_loops).astype(jnp.int32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def run_some(
+  loop: Callable[..., jax.Array],
+  params: Any,
+  s: jax.Array,
+  e: jax.Array,
+  counts: jax.Array,
+  loops: jax.Array,
+) -> jax.Array:
+  """Runs those loops whose number is below a drawn one.
+
+  Their number is known only when it runs. The gradient of a conditional would
+  keep all that either branch computes; this one keeps the latents alone and
+  makes each loop again on its way back.
+
+  Args:
+    loop: pure function (params, s, e, n) to the next s.
+    params: tree of arrays.
+    s: latents.
+    e: input of every loop.
+    counts: int32 [N], numbers of the loops, ascending.
+    loops: int32 scalar.
+
+  Returns:
+    the last latents.
+  """
+  return _run_some(loop, params, s, e, counts, loops)[0]
+
+
+def _run_some(loop, params, s, e, counts, loops):
+  def body(s, n):
+    due = n < loops
+    return jax.lax.cond(due, lambda: loop(params, s, e, n), lambda: s), s
+
+  s, before = jax.lax.scan(body, s, counts)
+  return s, (params, before, e, counts, loops)
+
+
+def _run_back(loop, saved, ds):
+  params, before, e, counts, loops = saved
+  zeros = jax.tree.map(jnp.zeros_like, (params, e))
+
+  def body(sums, at):
+    n, s = at
+
+    def back():
+      (dparams, de), ds = sums
+      _, pull = jax.vjp(lambda p, s, e: loop(p, s, e, n), params, s, e)
+      more_params, ds, more = pull(ds)
+      return jax.tree.map(jnp.add, (dparams, de), (more_params, more)), ds
+
+    return jax.lax.cond(n < loops, back, lambda: sums), None
+
+  ((dparams, de), ds), _ = jax.lax.scan(
+    body, (zeros, ds), (counts, before), reverse=True
+  )
+  return dparams, ds, de, None, None
+
+
+run_some.defvjp(_run_some, _run_back)
 
 
 def fixed_loops(config: Recurrence, length: int) -> int:

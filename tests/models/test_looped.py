@@ -214,6 +214,36 @@ def test_loops_are_drawn_in_training_only(draw):
 
 
 @pytest.mark.parametrize(
+  'fields',
+  [{}, {'truncate': 2}, {'inject': 'concat', 'carry': 'both'}],
+  ids=str,
+)
+def test_the_gradient_of_drawn_loops_is_that_of_so_many(fields):
+  drawn, variables = build(draw='poisson', max_loops=6, **fields)
+  fixed, _ = build(**fields)
+
+  def loss(variables, key):
+    out = drawn.apply(
+      variables, TOKENS, deterministic=False, rngs={looping.RNG: key}
+    )
+    return jnp.sum(jax.nn.log_softmax(out.logits)[..., 0]), out.executed
+
+  grad = jax.jit(jax.grad(loss, has_aux=True))
+  found = {}
+  for i in range(8):
+    ours, count = grad(variables, jax.random.key(i))
+    found[int(count)] = ours
+  few, *_, many = sorted(found)
+  assert few < 4 <= many
+  for count in (few, many):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+      found[count],
+      gradient(fixed, variables, count),
+    )
+
+
+@pytest.mark.parametrize(
   'fields, match',
   [
     ({'inject': 'mul'}, 'inject='),

@@ -50,6 +50,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
     c.train.steps_per_dispatch = 10
     c.train.learning_rate = 1e-4
     c.train.decay_steps = 0
+    c.host.workers = 8
     c.eval.every = c.checkpoint.every = 500
     c.eval.test_samples = 1_000
     c.eval.batch_size = 64

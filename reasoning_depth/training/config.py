@@ -1,9 +1,9 @@
 """The whole config: its groups, their declared fields, and the checks.
 
 A config has the groups `task`, `model`, `train`, `eval`, `analyze`,
-`checkpoint`, `mesh`, `log` and `dataset`, and a `seed`. The fields of `task`
-and `model` are those of the named task and model; `train` also has those of the
-method.
+`checkpoint`, `mesh`, `log`, `dataset` and `host`, and a `seed`. The fields of
+`task` and `model` are those of the named task and model; `train` also has those
+of the method.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from reasoning_depth.runtime import (
   writer,
 )
 from reasoning_depth.scoring import evaluate, losses
-from reasoning_depth.training import optimizer
+from reasoning_depth.training import optimizer, workers
 
 _TOKENS = 2**30  # in the longest text
 
@@ -139,9 +139,10 @@ GROUPS: dict[str, type[settings.Settings]] = {
   'mesh': sharding.Settings,
   'log': writer.Settings,
   'dataset': dataset.Settings,
+  'host': workers.Settings,
 }
 # What a run may be gone on with in another way, and older run folders lack.
-FREE = ('log', 'dataset')
+FREE = ('log', 'dataset', 'host')
 _SEED = settings.Field(0, 'for initialisation, training data, held-out samples')
 
 

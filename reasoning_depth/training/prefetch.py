@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from reasoning_depth.runtime import sharding
-from reasoning_depth.training import experiment, step
+from reasoning_depth.tasks import base
+from reasoning_depth.training import experiment, step, workers
 
 
 def chunk(
@@ -16,6 +17,7 @@ def chunk(
   at: int,
   num_steps: int,
   stopped: Callable[[], bool] = lambda: False,
+  sample: Callable[..., base.Batch] | None = None,
 ) -> tuple[step.Chunk, ...]:
   """The batches of a dispatch, on the devices.
 
@@ -26,6 +28,7 @@ def chunk(
     at: the first step.
     num_steps: of the dispatch, n.
     stopped: called before each batch; on True, `chunk` returns () at once.
+    sample: makes batches as the task's `host_sample`, which is the default.
 
   Returns:
     (chunk,) with batches [n, B, ...], or () for a task that makes its batches
@@ -33,6 +36,7 @@ def chunk(
   """
   if not exp.task.on_host:
     return ()
+  sample = sample or exp.task.host_sample
   seed, B = exp.config.seed, exp.config.train.batch_size
   where = sharding.batches(exp.mesh)
   indices = where.addressable_devices_indices_map((num_steps, B)).values()
@@ -42,9 +46,7 @@ def chunk(
     for i in range(num_steps):
       if stopped():
         return ()
-      made.append(
-        exp.task.host_sample(seed, at + i, stop - start, 'train', start)
-      )
+      made.append(sample(seed, at + i, stop - start, 'train', start))
     parts[start] = jax.tree.map(lambda *x: np.stack(x), *made)
 
   def whole(*leaves: np.ndarray) -> jax.Array:
@@ -81,8 +83,8 @@ def shapes(
 class Prefetcher:
   """Makes the next dispatch's batches while the devices run this one.
 
-  One thread, one chunk ahead. An exception in the thread is raised by `take` of
-  that chunk.
+  One thread, one chunk ahead, alone or with worker processes. An exception
+  there is raised by `take` of that chunk.
   """
 
   def __init__(self, exp: experiment.Experiment, num_steps: int):
@@ -93,6 +95,8 @@ class Prefetcher:
       1, thread_name_prefix='batches'
     )
     self._ahead: dict[int, concurrent.futures.Future] = {}
+    count = exp.config.host.workers if exp.task.on_host else 0
+    self._pool = workers.Pool(exp.task, count) if count else None
 
   def take(self, at: int) -> tuple[step.Chunk, ...]:
     """As `chunk`, for the dispatch that begins at step `at`."""
@@ -107,6 +111,9 @@ class Prefetcher:
     """Stops making batches; waits for the one being made."""
     self._stop.set()
     self._thread.shutdown(cancel_futures=True)
+    if self._pool:
+      self._pool.close()
 
   def _make(self, at: int) -> tuple[step.Chunk, ...]:
-    return chunk(self._exp, at, self._num_steps, self._stop.is_set)
+    sample = self._pool.sample if self._pool else None
+    return chunk(self._exp, at, self._num_steps, self._stop.is_set, sample)

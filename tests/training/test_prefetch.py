@@ -1,5 +1,6 @@
 """Batches of the host: fed to the devices, ahead, and the same on any."""
 
+import multiprocessing
 import shutil
 import threading
 
@@ -74,6 +75,21 @@ def test_chunks_are_the_batches_of_the_task():
     )
   (shapes,) = prefetch.shapes(exp, 2)
   chex.assert_trees_all_equal_shapes_and_dtypes(chunk, shapes)
+
+
+def test_worker_processes_make_the_same_batches():
+  exp = small()
+  exp.config.host.workers = 3  # for batches of eight
+  batches = prefetch.Prefetcher(exp, 2)
+  try:
+    (ours,) = batches.take(4)
+    with pytest.raises(ValueError, match="split='none'"):
+      batches._pool.sample(0, 0, 1, 'none')
+  finally:
+    batches.close()
+  (expected,) = prefetch.chunk(exp, 4, 2)
+  chex.assert_trees_all_equal(ours, expected)
+  assert not multiprocessing.active_children() and not threads()
 
 
 def test_any_number_of_devices_gets_the_same():

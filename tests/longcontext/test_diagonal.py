@@ -57,10 +57,10 @@ def assert_agree(ours, theirs, tolerance):
 @pytest.mark.parametrize(
   'num_layers,num_segments,ramp',
   [
-    (3, 5, 'buckets'),  # L < S
-    (4, 2, 'buckets'),  # L > S
-    (3, 3, 'whole'),  # L = S
-    (3, 1, 'exact'),
+    (2, 4, 'buckets'),  # L < S
+    (3, 2, 'buckets'),  # L > S
+    (2, 2, 'whole'),  # L = S
+    (2, 1, 'exact'),
     (1, 3, 'buckets'),
   ],
 )

@@ -111,7 +111,7 @@ def places(seed, count, high, low):
   return np.asarray(jax.jit(shuffled)(bits, index, high, low))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)  # each compiles
 @given(high=st.integers(1, 40), low=st.integers(1, 40), seed=st.integers(0, 99))
 def test_a_shuffle_is_a_permutation(high, low, seed):
   found = places(seed, high * low, high, low)
@@ -142,7 +142,7 @@ def test_facts_have_relations_and_tails_of_their_own():
   assert not np.array_equal(other[1], tails)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)  # each compiles
 @given(
   num_entities=st.integers(4, 12),
   degrees=st.sampled_from([(2, 1), (3, 1), (3, 2), (4, 2)]),

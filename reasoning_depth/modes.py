@@ -216,10 +216,8 @@ def score(
   with settings.within('--predictions='):
     given = answer_files.read(path)
     key = state.evaluation_key(config.seed)
-    count, known = config.eval.test_samples, 'generation'
-    samples = task.draw_held_out(
-      key, 'test', count, known if config.eval.ceiling else ''
-    )
+    known = 'generation' if config.eval.ceiling else ''
+    samples = task.draw_held_out(key, 'test', config.eval.test_samples, known)
     with settings.within(f'{settings.shown_path(path)}: '):
       result = answers.result(task, samples, given)
   found = {

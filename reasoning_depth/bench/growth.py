@@ -140,14 +140,11 @@ def main(args: list[str]) -> None:
   for name in a.axes:
     axis = AXES[name]
     found[name] = measure(axis, a.sizes or axis.sizes, a.rounds)
-    output.save('growth', {'setting': _setting(a), 'axes': found}, a.out)
+    setting = output.setting(a) | {'batch': BATCH}
+    output.save('growth', {'setting': setting, 'axes': found}, a.out)
   print(table(found))
   if a.plot:
     plot(found, a.plot)
-
-
-def _setting(a: argparse.Namespace) -> dict[str, Any]:
-  return output.setting(a) | {'batch': BATCH}
 
 
 def measure(axis: Axis, sizes: Sequence[int], rounds: int) -> dict[str, Any]:

@@ -274,8 +274,9 @@ class BABILong(base.Task):
     return tokens[weights > 0]
 
   def decode(self, tokens: np.ndarray) -> str:
-    """Text of tokens; PAD and GEN have none."""
-    return self._vocabulary.decode(tokens[tokens < self.pad].tolist())
+    """Text of tokens; PAD, GEN and what is no token have none."""
+    words = (tokens >= 0) & (tokens < self.pad)
+    return self._vocabulary.decode(tokens[words].tolist())
 
   def _texts(self, row: np.ndarray, answer: np.ndarray) -> tuple[str, str, str]:
     """Context, question and answer of a sequence or its last segment [L]."""

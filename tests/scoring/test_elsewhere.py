@@ -66,6 +66,18 @@ def test_words_are_judged_as_they_were_said():
   assert found['official_match'] == (SAMPLES - 1) / SAMPLES
 
 
+def test_no_token_is_no_word():
+  task = TASKS['babilong']
+  drawn = samples(task)
+  asked = drawn.batch.weights > 0
+  given = {  # from the end of the list of words they would be the right ones
+    i: (row[at] - task.pad).tolist()
+    for i, (row, at) in enumerate(zip(drawn.batch.targets, asked, strict=True))
+  }
+  found = answers.result(task, drawn, given).summary()['overall']
+  assert found['exact_match'] == found['official_match'] == 0
+
+
 def test_what_is_no_answer_is_wrong():
   task = TASKS['orbits']
   drawn = samples(task)

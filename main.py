@@ -71,7 +71,12 @@ def main(argv: list[str]) -> int:
 def _run(overrides: list[str]) -> None:
   # Imported late, so that mistakes in flags are reported at once.
   from reasoning_depth import modes
-  from reasoning_depth.runtime import compilation, configuration, distributed
+  from reasoning_depth.runtime import (
+    compilation,
+    configuration,
+    cpus,
+    distributed,
+  )
   from reasoning_depth.training import config as config_lib
 
   # Tracing makes objects by the million and few cycles: looking for them less
@@ -91,6 +96,8 @@ def _run(overrides: list[str]) -> None:
   else:
     config = config_lib.read(_folder())
     configuration.apply(config, overrides)
+  if config is not None:
+    cpus.split(config.host.cpu_devices)
   with distributed.together():
     modes.MODES[MODE.value](config, _folder(), overrides, **_own_flags())
 

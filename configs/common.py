@@ -231,6 +231,7 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
   c.train.decay_steps = 0
   c.train.b2 = 0.99
   c.train.weight_decay = 0.1
+  c.host.cpu_devices = 2
   c.eval.every = 500
   c.eval.validation_samples = 512
   c.eval.test_samples = 4_000

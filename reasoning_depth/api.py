@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from reasoning_depth import modes, settings, trained, usage
-from reasoning_depth.runtime import compilation, configuration
+from reasoning_depth.runtime import compilation, configuration, cpus
 from reasoning_depth.training import config as config_lib
 
 
@@ -82,6 +82,7 @@ def train(
     True
   """
   compilation.use_cache()
+  cpus.split(config.host.cpu_devices)
   folder = pathlib.Path(workdir)
   modes.train(config, folder, ())
   return trained.of_run(folder)

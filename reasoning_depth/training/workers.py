@@ -19,11 +19,15 @@ from reasoning_depth.tasks import base
 
 @dataclasses.dataclass(frozen=True)
 class Settings(settings.Settings):
-  """Who makes the batches of text; no part of what a run computes."""
+  """How a run uses its machine; no part of what it computes."""
 
   workers: int = settings.field(
     0, 'processes that make batches; 0: a thread of the run', most=128
   )
+  cpu_devices: int = settings.field(
+    0, 'devices that JAX takes the CPU as; 0: one, or what XLA_FLAGS say',
+    most=256,
+  )  # fmt: skip
 
 
 class Pool:

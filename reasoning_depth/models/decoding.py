@@ -12,8 +12,11 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from reasoning_depth.models import windows
+
+CHOSEN = -1  # in `given`: a token that the model chooses
 
 
 class Decoder(Protocol):
@@ -43,6 +46,7 @@ def generate(
   length: int,
   key: jax.Array | None = None,
   temperature: float = 0.0,
+  given: np.ndarray | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Generates from prompts.
 
@@ -53,6 +57,8 @@ def generate(
     length: tokens of prompt and completion, more than P.
     key: PRNG key for sampling; not needed at temperature 0.
     temperature: of sampling; 0 takes the most likely token.
+    given: int [length - P], tokens that are set whatever the model says, and
+      CHOSEN elsewhere; None if it chooses them all.
 
   Returns:
     int32 [B, length] tokens, prompt and completion, and float32
@@ -62,24 +68,29 @@ def generate(
   P = prompt.shape[1]
   if key is None:
     key = jax.random.key(0)
+  if given is None:
+    given = np.full(length - P, CHOSEN)
 
-  def choose(logits, key):
+  def choose(logits, key, given):
     token = logits.argmax(-1)
     if temperature:
       token = jax.random.categorical(key, logits / temperature)
+    token = jnp.where(given == CHOSEN, token, given)
     chosen = token[:, None]
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), chosen, -1)[:, 0]
     return token.astype(jnp.int32), log_p
 
-  def step(carry, key):
+  def step(carry, place):
     logits, state = carry
-    token, log_p = choose(logits, key)
+    token, log_p = choose(logits, *place)
     return run.step(params, token, state), (token, log_p)
 
   first = run.prefill(params, prompt, length - 1)
   keys = jax.random.split(key, length - P)
-  carry, (tokens, log_ps) = jax.lax.scan(step, first, keys[:-1])
-  token, log_p = choose(carry[0], keys[-1])  # the last token is not read
+  places = keys[:-1], jnp.asarray(given[:-1])
+  carry, (tokens, log_ps) = jax.lax.scan(step, first, places)
+  # The last token is not read.
+  token, log_p = choose(carry[0], keys[-1], given[-1])
   tokens = jnp.concatenate([prompt, tokens.T, token[:, None]], axis=1)
   return tokens, jnp.concatenate([log_ps.T, log_p[:, None]], axis=1)
 

@@ -81,7 +81,7 @@ class Evaluator:
     config: Mapping[str, Any],
     mesh: Any,
     generates: bool = False,
-    thinking: int = 0,
+    completion: np.ndarray | None = None,
   ):
     """Compiles nothing before the first call.
 
@@ -91,14 +91,16 @@ class Evaluator:
       config: the whole config; `eval.batch_size` changes no result.
       mesh: devices to use.
       generates: whether to generate answers even if `task.generates` is False.
-      thinking: rows that may be generated before the answer.
+      completion: int [n], tokens that are set in what is generated, as in
+        `decoding.generate`; None to generate the task's answer.
     """
     self.task = task
     self._size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
     # Every host reads the outputs.
     self._replicated = sharding.replicated(mesh)
-    self._generates, self._thinking = generates or task.generates, thinking
+    self._generates = generates or task.generates
+    self._completion = completion
     self.model, self.train = model, config['train']
     self._eval_step = make_eval_step(model, config['train'])
     self.step = self.compile(self._eval_step)
@@ -167,10 +169,10 @@ class Evaluator:
     return loss, self._generated(params, batch)
 
   def _generated(self, params, batch):
-    prompts = batch.inputs[:, : self.task.prompt_length]
-    more = self._thinking * self.task.row_tokens
+    P, given = self.task.prompt_length, self._completion
+    length = self.task.length + 1 if given is None else P + len(given)
     tokens, _ = decoding.generate(
-      self.model, params, prompts, self.task.length + 1 + more
+      self.model, params, batch.inputs[:, :P], length, given=given
     )
     return self.task.read_generated(tokens)
 

@@ -119,7 +119,7 @@ def evaluator(exp: Experiment) -> evaluate.Evaluator:
   """The evaluator; task and method decide whether answers are generated."""
   return evaluate.Evaluator(
     exp.model, exp.task, exp.config, exp.mesh, exp.method.generates,
-    exp.method.thinking,
+    exp.method.completion(exp.task),
   )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from reasoning_depth import settings
@@ -31,6 +32,9 @@ class Settings(settings.Settings):
   generations: int = settings.field(8, 'G, completions of a prompt', least=2)
   thinking: int = settings.field(
     1, 'most states that are generated before the answer'
+  )
+  forced: int = settings.field(
+    0, 'states generated before the answer in any case: GEN is set after each'
   )
   temperature: float = settings.field(
     0.9, 'of sampling and of the probabilities in the loss', above=0
@@ -53,6 +57,13 @@ class Settings(settings.Settings):
     1, 'optimiser steps on one set of completions', least=1
   )
 
+  def __post_init__(self):
+    super().__post_init__()
+    if self.forced > self.thinking:
+      settings.complain(
+        'forced', self.forced, f'must be at most thinking={self.thinking}'
+      )
+
 
 class GRPO(methods.Method):
   """Rewards on answers that the model generates."""
@@ -60,10 +71,9 @@ class GRPO(methods.Method):
   Settings = Settings
   generates = True
 
-  @property
-  def thinking(self) -> int:
+  def completion(self, task):
     """See `methods.Method`."""
-    return self.settings.thinking
+    return completion(self.settings, task)
 
   def check(self, task):
     """See `methods.Method`."""
@@ -80,6 +90,19 @@ class GRPO(methods.Method):
   def carry_from(self, params, carry):
     """See `methods.Method`."""
     return jax.tree.map(jnp.copy, params)
+
+
+def completion(own: Settings, task: orbits.Orbits) -> np.ndarray:
+  """A GEN after each forced state, and the model's choice elsewhere.
+
+  As budget forcing (2501.19393) sets a word after which a model thinks on.
+
+  Returns:
+    int [(thinking + 1) · row_tokens], as `decoding.generate` takes it.
+  """
+  rows = np.full((own.thinking + 1, task.row_tokens), decoding.CHOSEN)
+  rows[: own.forced, -1] = orbit_tokens.Token.GEN
+  return rows.reshape(-1)
 
 
 def rewards(
@@ -139,7 +162,7 @@ class _Completions:
     answer: what follows their last GEN.
     reward: [N].
     advantage: [N].
-    counted: bool [N, T], tokens up to the end of each completion.
+    counted: bool [N, T], chosen tokens up to the end of each completion.
   """
 
   tokens: jax.Array
@@ -206,9 +229,9 @@ def _complete(
   """Samples completions of the prompts of a batch and scores them."""
   G, P = own.generations, task.prompt_length
   prompts = jnp.repeat(batch.inputs[:, :P], G, axis=0)
-  length = P + (own.thinking + 1) * task.row_tokens
+  given = completion(own, task)
   tokens, _ = decoding.generate(
-    model, params, prompts, length, key, own.temperature
+    model, params, prompts, P + len(given), key, own.temperature, given
   )
   answer = task.last_answer(tokens)
   reward = rewards(own, answer, target)
@@ -219,7 +242,7 @@ def _complete(
     answer=answer,
     reward=reward,
     advantage=advantages(reward.reshape(-1, G)).reshape(-1),
-    counted=jnp.cumsum(ends, -1) - ends == 0,
+    counted=(jnp.cumsum(ends, -1) - ends == 0) & (given == decoding.CHOSEN),
   )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from reasoning_depth import settings
@@ -28,7 +29,6 @@ class Method:
     Settings: dataclass of the fields under `config.train.<name>`, or None.
     by_model: whether models select it (`trained_by`), not `train.method`.
     generates: whether evaluation generates the answers.
-    thinking: rows that may be generated before the answer.
     accumulates: whether `train.gradient_accumulation` may be above 1.
     carries_samples: whether samples stay in the batch over several steps, so
       that batches must keep their shape.
@@ -37,7 +37,6 @@ class Method:
   Settings: type[settings.Settings] | None = None
   by_model = False
   generates = False
-  thinking = 0
   accumulates = False
   carries_samples = False
 
@@ -47,6 +46,15 @@ class Method:
 
   def check(self, task: base.Task) -> None:
     """Raises `UsageError` for a task that cannot be trained this way."""
+
+  def completion(self, task: base.Task) -> np.ndarray | None:
+    """Tokens that evaluation sets in what it generates; see `decoding`.
+
+    Returns:
+      int [n], as many as are generated; None for as many as the task's answer
+      has, all of them chosen by the model.
+    """
+    return None
 
   def make_train_step(
     self,

@@ -53,6 +53,24 @@ def test_decoding_agrees_with_teacher_forcing(name, prompted):
   assert np.ptp(log_ps) > 1e-3  # what is said depends on what was read
 
 
+def test_given_tokens_are_set_and_read_on():
+  model, params = build('lstm')
+  prompt = jax.random.randint(jax.random.key(3), (B, 3), 0, V)
+  free, _ = run(model, params, prompt, 6)
+  other = (int(free[0, 4]) + 1) % V
+  given = np.array([decoding.CHOSEN, other, decoding.CHOSEN])
+  tokens, log_ps = jax.jit(
+    lambda: decoding.generate(model, params, prompt, 6, given=given)
+  )()
+  np.testing.assert_array_equal(tokens[:, 3], free[:, 3])
+  assert (tokens[:, 4] == other).all()
+  after, _ = run(model, params, tokens[:, :5], 6)
+  np.testing.assert_array_equal(tokens[:, 5], after[:, 5])
+  logits = model.apply({'params': params}, tokens).logits[:, 3]
+  said = jax.nn.log_softmax(logits)[:, other]
+  np.testing.assert_allclose(log_ps[:, 1], said, atol=1e-5)
+
+
 def test_samples_follow_the_probabilities():
   model, params = build('lstm')
   prompt = jnp.tile(jnp.array([[1, 2]]), (4000, 1))

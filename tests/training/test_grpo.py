@@ -82,6 +82,29 @@ def test_advantages_and_objective_by_hand():
   assert slope[0, 0] == 0 and slope[1, 0] == 0 and slope[0, 1] < 0
 
 
+def test_forced_thoughts_are_set_and_not_learned_from():
+  task = orbits.Orbits(3, 1, 2)
+  own = grpo.Settings(thinking=2, forced=1, generations=2)
+  C = grpo.decoding.CHOSEN
+  given = grpo.completion(own, task)
+  assert given.tolist() == [C, C, C, T.GEN] + 8 * [C]
+  c = transformer_config.get_config('smoke')
+  c.model.update(num_layers=1, width=16, mlp_width=16)
+  model = experiment.models.make(c.model, task)
+  params = model.init(jax.random.key(0), jnp.zeros((1, task.length), int))
+  batch = task.sample(jax.random.key(1), 3)
+  target = jnp.repeat(batch.inputs[:, 9:12], 2, axis=0)
+  made = grpo._complete(
+    model, params['params'], task, own, batch, target, jax.random.key(2)
+  )
+  said = np.asarray(made.tokens[:, task.prompt_length :])
+  assert said.shape == (6, 12) and (said[:, 3] == T.GEN).all()
+  assert not made.counted[:, 3].any()
+  ended = np.cumsum(said == T.EOS, -1) - (said == T.EOS) > 0
+  np.testing.assert_array_equal(made.counted[:, :3], ~ended[:, :3])
+  np.testing.assert_array_equal(made.counted[:, 4:], ~ended[:, 4:])
+
+
 class Quiet(orbits.Orbits):
   """Orbits of rule 0, which ends in zeros after one step."""
 
@@ -146,6 +169,8 @@ def test_bad_settings_are_named():
     grpo.Settings(reward='tokens')
   with pytest.raises(ValueError, match='generations=1: must be at least 2'):
     grpo.Settings(generations=1)
+  with pytest.raises(ValueError, match='forced=2: must be at most thinking=1'):
+    grpo.Settings(forced=2)
   c = grpo_config.get_config('smoke,layout=masked')
   c.mesh.data = 1
   with pytest.raises(ValueError, match='method=grpo.*layout=causal'):

@@ -39,8 +39,9 @@ recall, transformer
 # predictor can do where not every entry of the rule was seen.
 
 # %%
-ASKED = (1, 2, 4, 8) if SMOKE else (1, 2, 3, 4, 8, 16, 32, 64)
-ask = {'eval.look_ahead': ASKED, 'eval.test_samples': 64 if SMOKE else 1000}
+ASKED = (1, 2, 4) if SMOKE else (1, 2, 3, 4, 8, 16, 32, 64)
+few = {'eval.test_samples': 16, 'eval.batch_size': 16} if SMOKE else {}
+ask = {'eval.look_ahead': ASKED, 'eval.test_samples': 1000} | few
 found = {
   name: model.evaluate(ask)['look_ahead']['groups']
   for name, model in {'recall': recall, 'transformer': transformer}.items()
@@ -109,7 +110,7 @@ plt.show()
 
 # %%
 for width in (12,) if SMOKE else (12, 20, 40):
-  asked = {'task.width': width, 'eval.test_samples': 64 if SMOKE else 256}
+  asked = {'task.width': width, 'eval.test_samples': 256} | few
   groups = recall.evaluate(asked | {'eval.look_ahead': (1, 4, 16)})
   shares = [g['determined_exact_match'] for g in groups['look_ahead']['groups']]
   print(f'{width} cells: {np.round(shares, 3)} at 1, 4, 16 steps, determined')

@@ -72,8 +72,13 @@ fewer = {
   'checkpoint.every': 250,
   'eval.test_samples': 1000,
 }
-config = rd.config('recall:smoke,task=by_depth' if SMOKE else 'recall:cpu')
-if not SMOKE:
+if SMOKE:
+  tiny = {
+    'train.num_steps': 10, 'eval.every': 10, 'checkpoint.every': 10,
+    'eval.test_samples': 64,
+  }  # fmt: skip
+  config = rd.config('recall:smoke,task=by_depth', tiny)
+else:
   config = rd.config('recall:cpu', fewer)
 trained = rd.train(config, 'runs/first_look')
 trained

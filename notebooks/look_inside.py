@@ -28,7 +28,7 @@ from reasoning_depth.analysis import activations, lens, patching
 from reasoning_depth.models import relative
 
 transformer, recall = rd.load('transformer'), rd.load('recall')
-SAMPLES = 16 if SMOKE else 128
+SAMPLES = 4 if SMOKE else 128
 
 # %% [markdown]
 # ## Where the heads look

@@ -15,7 +15,9 @@ import time
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
+import main
 from reasoning_depth import modes
 from reasoning_depth.runtime import configuration
 from reasoning_depth.training import config as whole
@@ -122,6 +124,7 @@ def test_two_processes_one_killed_one_stopped(tmp_path):
   assert after['overall']['exact_match'] == before['overall']['exact_match']
 
 
+@flagsaver.flagsaver
 @pytest.mark.parametrize(
   'flags,message',
   [
@@ -132,6 +135,8 @@ def test_two_processes_one_killed_one_stopped(tmp_path):
     ),
   ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path, flags, message):
-  code, err = ends(start(tmp_path / 'run', *flags))
-  assert code == 2 and err.count('\n') == 1 and message in err
+def test_mistakes_are_told_in_one_line(tmp_path, flags, message, capsys):
+  main.flags.FLAGS.unparse_flags()
+  assert main.main(['main.py', *TINY, f'--workdir={tmp_path}', *flags]) == 2
+  error = capsys.readouterr().err
+  assert error.count('\n') == 1 and message in error

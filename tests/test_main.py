@@ -324,21 +324,17 @@ def test_show_prints_every_field_and_runs_nothing(tmp_path, capsys):
   assert not folder.exists()
 
 
-def test_a_run_folder_in_use_is_refused(tmp_path, capsys):
+def test_a_folder_in_use_and_divergence_have_exit_codes(tmp_path, capsys):
   folder = tmp_path / 'run'
   folder.mkdir()
+  diverges = [
+    SMOKE, *TINY, f'--workdir={folder}', '--config.train.warmup_steps=0',
+    '--config.train.learning_rate=1e30', '--config.train.schedule=constant',
+  ]  # fmt: skip
   with lock.held(folder):
-    assert run(SMOKE, *TINY, f'--workdir={folder}') == 2
+    assert run(*diverges) == 2
     error = capsys.readouterr().err
     assert 'another process is training' in error and error.count('\n') == 1
-  assert run(SMOKE, *TINY, f'--workdir={folder}') == 0
-
-
-def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys):
-  code = run(
-    SMOKE, *TINY, f'--workdir={tmp_path / "run"}',
-    '--config.train.learning_rate=1e30', '--config.train.schedule=constant',
-    '--config.train.warmup_steps=0',
-  )  # fmt: skip
-  assert code == 3
+  # Not in use, it is trained in.
+  assert run(*diverges) == 3
   assert 'step ' in capsys.readouterr().err

@@ -19,6 +19,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 from reasoning_depth import errors
 from reasoning_depth.models import base, windows
@@ -42,10 +43,16 @@ class State:
   position: np.ndarray
 
 
-def start(model: base.Model, params: Any, batch_size: int) -> State:
-  """The state before the first token."""
+def start(
+  model: base.Model,
+  params: Any,
+  batch_size: int,
+  sharding: jax.sharding.NamedSharding | None = None,
+) -> State:
+  """The state before the first token; `sharding` as in `feed`."""
   tokens = np.zeros((batch_size, 0), np.int32)
-  return State(_empty(model, params, batch_size), tokens, np.int64(0))
+  memory = _empty(model, params, batch_size, sharding)
+  return State(memory, tokens, np.int64(0))
 
 
 def feed(
@@ -55,7 +62,7 @@ def feed(
   piece: np.ndarray,
   together: int = 1,
   logits: str = 'all',
-  sharding: jax.sharding.Sharding | None = None,
+  sharding: jax.sharding.NamedSharding | None = None,
 ) -> tuple[State, jax.Array | None]:
   """Reads the next tokens; those of an unfinished segment stay in the state.
 
@@ -149,13 +156,31 @@ def _check_piece(state: State, piece: np.ndarray) -> None:
     raise ValueError(f'piece: must be int32 [{B}, n], not {_form(piece)}')
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _empty(model, params, batch_size):
-  parts = jnp.zeros((1, batch_size, model.segment_length), jnp.int32)
-  before, _, _ = model.apply(
-    {'params': params}, parts, None, 0, method='read_segments'
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _empty(model, params, batch_size, sharding):
+  """The memory before the first token, sharded as one that was read."""
+
+  def memory(batch_size):
+    parts = jnp.zeros((1, batch_size, model.segment_length), jnp.int32)
+    before, _, _ = model.apply(
+      {'params': params}, parts, None, 0, method='read_segments'
+    )
+    return before
+
+  def place(x, larger):
+    longer = [a < b for a, b in zip(x.shape, larger.shape, strict=True)]
+    spec = P(*[None] * longer.index(True), *sharding.spec)
+    return jax.lax.with_sharding_constraint(
+      x, jax.sharding.NamedSharding(sharding.mesh, spec)
+    )
+
+  empty = memory(batch_size)
+  if sharding is None:
+    return empty
+  # Its batch axis is the one that a larger batch makes longer.
+  return jax.tree.map(
+    place, empty, jax.eval_shape(lambda: memory(batch_size + 1))
   )
-  return before
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -75,7 +75,7 @@ def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path)
-  figure.set_layout_engine('none')  # it stays as it is
+  figure.set_layout_engine(None)  # it stays as it is, and is drawn once
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'salt'}):
     figure.savefig(
       path.with_suffix('.svg'), transparent=True, metadata={'Date': None}

@@ -158,8 +158,12 @@ class Evaluator:
   def _generating(self) -> Callable:
     return self.compile(self._generate)
 
-  def answers(self, params: Any, batch: base.Batch) -> jax.Array:
-    """The tokens [B, L] that `run` scores; can be traced."""
+  @functools.cached_property
+  def answers(self) -> Callable[[Any, base.Batch], jax.Array]:
+    """(params, batch) to the tokens [B, L] that `run` scores, jitted."""
+    return jax.jit(self._answers)
+
+  def _answers(self, params, batch):
     if self._generates:
       return self._generated(params, batch)
     return self._eval_step(params, batch)[1]

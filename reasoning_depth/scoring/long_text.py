@@ -94,7 +94,7 @@ class Reader:
     """The samples' last segments, losses [B] and predictions [B, L]."""
     length = self._model.segment_length
     segments = self._segments(seed, split, indices)
-    state = streaming.start(self._model, params, len(indices))
+    state = streaming.start(self._model, params, len(indices), self._first)
     left = self._task.length // length - 1
     while left:
       # The first call takes the remainder.

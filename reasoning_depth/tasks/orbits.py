@@ -278,13 +278,14 @@ class Orbits(base.Task):
 
   def _draw(self, key, split, num_samples):
     """Held-out samples, the orbits they are made of, and the states shown."""
+    available = self.available(split, num_samples)
+    return splits.draw(self._held_out, key, split, available)
 
-    def sample(key, count, split, first):
-      drawn = self.sample_orbits(key, count, split, first)
-      observed = self._shown(key, drawn[1])[:, : self.num_states]
-      return self._batch(key, split, drawn), drawn, observed
-
-    return splits.draw(sample, key, split, self.available(split, num_samples))
+  def _held_out(self, key, count, split, first):
+    """The same of one key, traced."""
+    drawn = self.sample_orbits(key, count, split, first)
+    observed = self._shown(key, drawn[1])[:, : self.num_states]
+    return self._batch(key, split, drawn), drawn, observed
 
   def records(
     self, key: jax.Array, split: str, num_samples: int

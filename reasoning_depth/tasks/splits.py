@@ -1,5 +1,6 @@
 """Splits of a task's samples, and how those that are held out are drawn."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 SPLITS = ('train', 'validation', 'test')
 BLOCK = 256  # held-out samples drawn from each key
 PART = 2**15  # rows of a data file made at once, a multiple of BLOCK
+_KEPT = 8  # compiled draws
 
 
 def draw(
@@ -42,18 +44,30 @@ def draws(
 ) -> Callable[[int], Any]:
   """`draw` as a function of `first`, compiled once."""
   key = jax.random.fold_in(key, SPLITS.index(split))
+  count = -(-num_samples // BLOCK)
+
+  def whole(x):
+    return np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples]
+
+  blocks = _blocks(sample, split, count)
+  return lambda first: jax.tree.map(whole, blocks(key, first // BLOCK))
+
+
+@functools.lru_cache(_KEPT)
+def _blocks(sample: Callable, split: str, count: int) -> Callable:
+  """(key, first block) to samples [count, BLOCK, ...], jitted.
+
+  A method of an equal task is the same `sample`.
+  """
 
   @jax.jit
   def blocks(key, first):
     def block(i):
       return sample(jax.random.fold_in(key, i), BLOCK, split, BLOCK * i)
 
-    return jax.lax.map(block, first + jnp.arange(-(-num_samples // BLOCK)))
+    return jax.lax.map(block, first + jnp.arange(count))
 
-  def whole(x):
-    return np.asarray(x).reshape(-1, *x.shape[2:])[:num_samples]
-
-  return lambda first: jax.tree.map(whole, blocks(key, first // BLOCK))
+  return blocks
 
 
 def host_seed(key: jax.Array) -> int:

@@ -23,11 +23,9 @@ _END = 4  # depth steps are averaged over the last 1/4 of training
 
 def train_step(exp: experiment.Experiment) -> operations.Count:
   """Operations of an update, at a stage of the curriculum."""
-  step = exp.method.make_train_step(
-    exp.model, exp.task, exp.optimizer, exp.config.train
-  )
   current, _ = resume.layout(exp)
   batch = _batch(exp.config.train.batch_size, exp.task.length)
+  step = experiment.train_step(exp)
   with jax.set_mesh(exp.mesh):
     return operations.count(step, current, batch, jax.random.key(0))
 

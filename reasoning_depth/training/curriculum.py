@@ -6,6 +6,7 @@ Where sequences grow from stage to stage, the batch can be larger in early ones.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -69,6 +70,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       )
 
 
+@functools.lru_cache(experiment.KEPT)
 def at_stage(exp: experiment.Experiment, index: int) -> experiment.Experiment:
   """The experiment with task and batch of a stage, and the same model."""
   if not exp.config.train.curriculum.field:

@@ -109,9 +109,20 @@ def scheduled(exp: Experiment, params: Any) -> tuple[str, Experiment]:
   return name, with_model(exp, model)
 
 
+@functools.lru_cache(KEPT)
 def with_model(exp: Experiment, model: base_model.Model) -> Experiment:
   """The experiment with another model; itself where it is the same one."""
   return exp if model is exp.model else dataclasses.replace(exp, model=model)
+
+
+@functools.lru_cache(KEPT)
+def train_step(exp: Experiment) -> methods.TrainStep:
+  """The train step of the experiment's method; traced once."""
+  return jax.jit(
+    exp.method.make_train_step(
+      exp.model, exp.task, exp.optimizer, exp.config.train
+    )
+  )
 
 
 @functools.lru_cache(KEPT)

@@ -1,5 +1,6 @@
 """The training loop: dispatch, report, evaluate, save."""
 
+import functools
 import pathlib
 import time
 from typing import Any
@@ -245,21 +246,33 @@ def compile_dispatch(
   The compiled function takes a state with these shapes and shardings and the
   result of `prefetch.chunk`; it never recompiles.
   """
+  given = prefetch.shapes(exp, num_steps)
+  leaves, tree = jax.tree.flatten(
+    jax.tree.map(lambda x: x.sharding, (current, *given))
+  )
+  with jax.set_mesh(exp.mesh):
+    jitted = _dispatch(exp, num_steps, tree, *leaves)
+    return jitted.lower(current, *given).compile()
+
+
+@functools.lru_cache(experiment.KEPT)
+def _dispatch(
+  exp: experiment.Experiment,
+  num_steps: int,
+  tree: Any,
+  *leaves: jax.sharding.Sharding,
+) -> Any:
+  """The jitted dispatch; `tree` and `leaves` are its arguments' shardings."""
   dispatch = step.make_dispatch(
-    exp.method.make_train_step(
-      exp.model, exp.task, exp.optimizer, exp.config.train
-    ),
+    experiment.train_step(exp),
     None if exp.task.on_host else experiment.sampler(exp),
     state.data_key(exp.config.seed),
     num_steps,
   )
-  given = prefetch.shapes(exp, num_steps)
-  where = jax.tree.map(lambda x: x.sharding, (current, *given))
-  with jax.set_mesh(exp.mesh):
-    jitted = jax.jit(
-      dispatch,
-      in_shardings=where,
-      out_shardings=(where[0], sharding.replicated(exp.mesh)),
-      donate_argnums=0,
-    )
-    return jitted.lower(current, *given).compile()
+  where = tree.unflatten(leaves)
+  return jax.jit(
+    dispatch,
+    in_shardings=where,
+    out_shardings=(where[0], sharding.replicated(exp.mesh)),
+    donate_argnums=0,
+  )

@@ -24,10 +24,12 @@ BATCH = base.Batch(
 def build(name):
   if name == 'looped':
     backbone = tiny.config(**SMALL)
-    model = tiny.model('looped', backbone, inject='concat', prelude=1)
+    fields = {'inject': 'concat', 'prelude': 1}
+    model = tiny.model('looped', backbone, **fields)
+    every = tiny.model('looped', backbone, read_every=True, **fields)
   else:
     backbone = tiny.config(**SMALL, **tiny.TRM)
-    model = tiny.model(
+    model = every = tiny.model(
       'trm', backbone, inner_steps=1, cycles=1, supervision=MOST
     )
   # Larger than at the start, so that samples settle at different steps.
@@ -37,13 +39,11 @@ def build(name):
     params['halting'] = {'kernel': kernel, 'bias': jnp.zeros(1)}
   run = jax.jit(depth.trajectory(model, MOST, 'softmax'))
   scores, signals = jax.device_get(run(params, BATCH))
-  apply = jax.jit(model.apply, static_argnames='depth')
-  logits = np.stack(
-    [apply({'params': params}, TOKENS, depth=n + 1).logits for n in range(MOST)]
-  )
+  apply = jax.jit(functools.partial(every.apply, depth=MOST))
+  logits = apply({'params': params}, TOKENS).depth_logits
   signals = jax.tree.map(np.transpose, signals)
   return (
-    logits,
+    np.asarray(logits),
     scores,
     signals,
     params,

@@ -103,7 +103,8 @@ class OnHost(composition.Composition):
 
   def host_sample(self, seed, step, batch_size, split='train', first=0):
     """See `base.Task`."""
-    return jax.device_get(TASK.sample(jax.random.key(seed), batch_size, split))
+    sample = jax.jit(TASK.sample, static_argnums=(1, 2))
+    return jax.device_get(sample(jax.random.key(seed), batch_size, split))
 
 
 def test_a_tuned_lens_needs_samples_made_on_the_device():

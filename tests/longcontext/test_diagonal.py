@@ -6,6 +6,7 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from reasoning_depth.longcontext import diagonal
@@ -25,10 +26,10 @@ def build(num_layers, num_segments, stride=SEGMENT, **fields):
   length = SEGMENT + (num_segments - 1) * stride
   tokens, params = tiny.tokens(length), tiny.init(model, length)
   # Away from 0: without biases, a place without a segment would write nothing.
-  noise = jax.random.normal(jax.random.key(2), (64,))
+  noise = np.random.default_rng(2).normal(size=64) / 5
   params = jax.tree.map(
-    lambda p: (p + jnp.resize(noise, p.shape) / 5).astype(backbone.dtype),
-    params,
+    lambda p: (p + np.resize(noise, p.shape)).astype(backbone.dtype),
+    jax.device_get(params),
   )
   return model, params, tokens
 
@@ -47,9 +48,10 @@ def everything(model, params, tokens):
 
 def assert_agree(ours, theirs, tolerance):
   # A leaf's largest number is what its rounding is relative to.
-  scale = jax.tree.map(lambda t: max(1e-3, float(jnp.abs(t).max())), theirs)
+  ours, theirs = jax.device_get((ours, theirs))
+  scale = jax.tree.map(lambda t: max(1e-3, float(np.abs(t).max())), theirs)
   chex.assert_trees_all_close(
-    *(jax.tree.map(jnp.divide, tree, scale) for tree in (ours, theirs)),
+    *(jax.tree.map(np.divide, tree, scale) for tree in (ours, theirs)),
     rtol=0, atol=tolerance,
   )  # fmt: skip
 
@@ -61,7 +63,6 @@ def assert_agree(ours, theirs, tolerance):
     (3, 2, 'buckets'),  # L > S
     (2, 2, 'whole'),  # L = S
     (2, 1, 'exact'),
-    (1, 3, 'buckets'),
   ],
 )
 def test_schedules_agree_in_float64(num_layers, num_segments, ramp):
@@ -141,7 +142,7 @@ def test_the_work_is_grouped():
 
 
 def test_what_cannot_be_grouped_is_refused():
-  model, _, _ = build(1, 1)
+  model = tiny.model('armt')
   with pytest.raises(ValueError, match='diagonal: needs a memory of its own'):
     diagonal.scheduled(tiny.model('rmt'))
   whole = model.clone(adaptive=halting.Halting(kind='model'))
@@ -151,10 +152,9 @@ def test_what_cannot_be_grouped_is_refused():
     diagonal.scheduled(model, 'short')
 
 
-@pytest.mark.parametrize('remat', ['none', 'full'])
-def test_float32_differs_by_rounding_only(remat):
-  model, params, tokens = build(2, 4)
-  config = dataclasses.replace(model.config, remat=remat)
+def test_float32_with_remat_differs_by_rounding_only():
+  model, params, tokens = build(2, 3)
+  config = dataclasses.replace(model.config, remat='full')
   other = diagonal.scheduled(model.clone(config=config))
   ours = everything(other, params, tokens)
   assert_agree(ours, everything(model, params, tokens), 1e-4)

@@ -86,30 +86,19 @@ def test_step_by_step_is_the_call_at_every_depth():
   model, variables = build(inner_steps=2, cycles=2)
 
   @jax.jit
-  def steps(variables):
-    state = model.apply(variables, TOKENS, method='begin')
-    every = []
-    for n in range(3):
-      state = model.apply(variables, state, n, method='again')
-      every.append(model.apply(variables, state, method='read'))
-    return jax.tree.map(lambda *x: jnp.stack(x), *every)
+  def step(variables, state, n):
+    state = model.apply(variables, state, n, method='again')
+    return state, model.apply(variables, state, method='read')
 
-  @jax.jit
-  def recursions(variables):
-    latents, every = model.first_latents(TOKENS.shape), []
-    for _ in range(3):
-      latents, logits, halt = model.apply(
-        variables, TOKENS, latents, method='recurse'
-      )
-      every.append((logits, halt))
-    return jax.tree.map(lambda *x: jnp.stack(x), *every)
-
-  logits, halt = steps(variables)
-  theirs, halt_theirs = recursions(variables)
-  np.testing.assert_allclose(logits, theirs, atol=1e-4)
-  np.testing.assert_allclose(halt, halt_theirs, atol=1e-4)
+  recurse = jax.jit(functools.partial(model.apply, method='recurse'))
+  begin = jax.jit(functools.partial(model.apply, method='begin'))
+  state = begin(variables, TOKENS)
+  latents = model.first_latents(TOKENS.shape)
+  called = jax.jit(functools.partial(model.apply, depth=3))(variables, TOKENS)
+  np.testing.assert_array_equal(called.logits, called.depth_logits[-1])
   for n in range(3):
-    called = jax.jit(functools.partial(model.apply, depth=n + 1))(
-      variables, TOKENS
-    )
-    np.testing.assert_allclose(logits[n], called.logits, atol=5e-3)
+    state, (logits, halt) = step(variables, state, jnp.int32(n))
+    latents, theirs, halt_theirs = recurse(variables, TOKENS, latents)
+    np.testing.assert_allclose(logits, theirs, atol=1e-4)
+    np.testing.assert_allclose(halt, halt_theirs, atol=1e-4)
+    np.testing.assert_allclose(logits, called.depth_logits[n], atol=5e-3)

@@ -21,7 +21,9 @@ from tests import tiny
 
 def small(**fields):
   fields = {'num_steps': 6, 'decay_steps': 6, 'ema': 0.9} | fields
-  return tiny.experiment('armt', train=fields, eval={'test_samples': 12})
+  return tiny.experiment(
+    'transformer', 'smoke,k=1-2', train=fields, eval={'test_samples': 12}
+  )
 
 
 def newest(exp, folder):

@@ -1,5 +1,6 @@
 """Batches of the host: fed to the devices, ahead, and the same on any."""
 
+import functools
 import multiprocessing
 import shutil
 import threading
@@ -24,6 +25,7 @@ from reasoning_depth.training import (
 from tests import tiny
 
 
+@functools.cache
 def small(devices=1, **fields):
   stages = {'stages': (40, 80), 'most_steps': 4}
   train = {'num_steps': 8, 'batch_size': 8, 'ema': 0.9, 'curriculum': stages}
@@ -81,6 +83,7 @@ def test_worker_processes_make_the_same_batches():
   exp = small()
   exp.config.host.workers = 3  # for batches of eight
   batches = prefetch.Prefetcher(exp, 2)
+  exp.config.host.workers = 0  # tests share it
   try:
     (ours,) = batches.take(4)
     with pytest.raises(ValueError, match="split='none'"):
@@ -146,7 +149,9 @@ def test_an_error_of_the_thread_is_the_runs_error(tmp_path, monkeypatch):
   assert not threads()
 
 
-def test_steps_after_one_that_is_not_finite_are_not_made(tmp_path, monkeypatch):
+def test_steps_after_one_that_is_not_finite_are_not_made(
+  tmp_path, monkeypatch, capsys
+):
   exp, folder = small(), tmp_path / 'run'
   original = babilong.BABILong.host_sample
 
@@ -163,16 +168,9 @@ def test_steps_after_one_that_is_not_finite_are_not_made(tmp_path, monkeypatch):
   kept = jax.device_get(resume.restore(exp, folder, 'diverged'))
   assert int(kept.step) == 2
   chex.assert_trees_all_equal(kept, before)
-
-
-def test_a_diverged_step_is_made_again(tmp_path, capsys):
-  # A rate that no float survives.
-  exp, folder = small(learning_rate=1e30, warmup_steps=0), tmp_path / 'run'
-  with pytest.raises(reporting.Diverged) as error:
-    loop.train(exp, folder)
+  # The step can be made again, of the same batch.
   modes.replay(exp.config, folder, [])
-  at, loss = error.value.step, error.value.loss
-  assert f'step {at}: not finite, loss {loss}' in capsys.readouterr().out
+  assert 'step 2: not finite, loss nan' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,10 @@ def start(*command):
 
 def train(folder):
   return start(
-    'main.py', '--config=configs/transformer.py:smoke',
-    '--config.model.width=64', '--config.train.batch_size=32',
-    '--config.train.ema=0.9', f'--config.train.num_steps={STEPS}',
+    'main.py', '--config=configs/transformer.py:smoke,k=1',
+    '--config.model.width=64', '--config.model.num_layers=1',
+    '--config.train.batch_size=32', '--config.train.ema=0.9',
+    f'--config.train.num_steps={STEPS}',
     '--config.train.steps_per_dispatch=1', '--config.eval.every=20',
     '--config.checkpoint.every=5', '--config.eval.test_samples=64',
     f'--workdir={folder}',

@@ -54,9 +54,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
   'module,name',
   [
-    (transformer, 'data'),
-    (transformer, 'fsdp'),
-    (transformer, 'both'),  # which holds 'tensor'
+    *((transformer, name) for name in LAYOUTS),
     (armt, 'both'),
     (recall, 'both'),
   ],

@@ -82,7 +82,7 @@ def train(
     True
   """
   compilation.use_cache()
-  cpus.split(config.host.cpu_devices)
+  cpus.split(config.to_dict()['host']['cpu_devices'])
   folder = pathlib.Path(workdir)
   modes.train(config, folder, ())
   return trained.of_run(folder)

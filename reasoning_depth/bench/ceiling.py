@@ -241,22 +241,31 @@ def table(found: Mapping[str, dict[str, Any]]) -> str:
 @matplotlib.rc_context(style.RC)
 def plot(found: Mapping[str, dict[str, Any]], path: pathlib.Path) -> None:
   """Plots exact match against seconds, a panel for each of k = 1 and 4."""
-  figure = matplotlib.figure.Figure(figsize=(9, 3.6), layout='constrained')
+  figure = matplotlib.figure.Figure(figsize=(9, 3.8), layout='constrained')
+  models = list(dict.fromkeys(_without_k(name) for name in found))
+  lines = {}
   for axes, k in zip(figure.subplots(1, 2, sharey=True), (1, 4), strict=True):
     shown = {n: r for n, r in found.items() if k in r['reached']}
-    for i, (name, result) in enumerate(shown.items()):
-      axes.plot(
+    for name, result in shown.items():
+      i = models.index(_without_k(name))
+      (lines[models[i]],) = axes.plot(
         [point['seconds'] for point in result['curve']],
         [point['exact_match'][k] for point in result['curve']],
         color=style.COLORS[i % len(style.COLORS)],
         marker=style.MARKERS[i % len(style.MARKERS)],
-        label=name.removesuffix(f' k={k}'),
       )  # fmt: skip
     best = np.mean([r['ceiling'][k] for r in shown.values()])
-    axes.axhline(best, color='black', linestyle='--', label='ceiling')
+    lines['ceiling'] = axes.axhline(best, color='black', linestyle='--')
     axes.set(
       xlabel='seconds from the command', title=f'k = {k}', ylim=(0, 1), xlim=0
     )
-  axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
+  style.legend_below(
+    figure, 4, handles=list(lines.values()), labels=list(lines)
+  )
   figure.axes[0].set_ylabel('exact match (validation)')
   style.save(figure, path)
+
+
+def _without_k(name: str) -> str:
+  """The model of a row, without the look-ahead that it is trained on."""
+  return name.partition(' k=')[0]

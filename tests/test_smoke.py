@@ -9,8 +9,7 @@ import math
 
 import pytest
 
-from reasoning_depth import report
-from reasoning_depth.training import experiment, loop
+from reasoning_depth import modes
 from tests import tiny
 from tests.runtime import test_configuration
 
@@ -20,9 +19,7 @@ pytestmark = pytest.mark.smoke
 @pytest.mark.parametrize('name', test_configuration.CONFIGS)
 def test_smoke_form(name, tmp_path):
   config = tiny.run_config(name)
-  loop.train(experiment.build(config), tmp_path / 'run')
-  if name == 'transformer':  # once: drawing takes seconds
-    assert report.write(tmp_path / 'run')
+  modes.train(config, tmp_path / 'run', [])
   lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
   assert json.loads(lines[-1])['step'] == config.train.num_steps
   found = json.loads((tmp_path / 'run/evaluations/test.json').read_text())

@@ -105,6 +105,27 @@ def test_forced_thoughts_are_set_and_not_learned_from():
   np.testing.assert_array_equal(made.counted[:, 4:], ~ended[:, 4:])
 
 
+def test_evaluation_forces_the_thoughts_of_training():
+  exp = tiny.experiment(
+    'grpo', 'smoke,k=2', task={'num_states': 2},
+    train={'grpo': {'thinking': 1, 'forced': 1}},
+  )  # fmt: skip
+  params = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
+  batch = exp.task.sample(jax.random.key(1), 4)
+  P, row = exp.task.prompt_length, exp.task.row_tokens
+  given = grpo.completion(exp.method.settings, exp.task)
+  tokens, _ = grpo.decoding.generate(
+    exp.model, params.params, batch.inputs[:, :P], P + 2 * row, given=given
+  )
+  assert (tokens[:, P + row - 1] == T.GEN).all()
+  ours = experiment.evaluator(exp).answers(params.params, batch)
+  np.testing.assert_array_equal(ours, exp.task.read_generated(tokens))
+  free, _ = grpo.decoding.generate(
+    exp.model, params.params, batch.inputs[:, :P], P + row
+  )
+  assert not np.array_equal(ours, exp.task.read_generated(free))
+
+
 class Quiet(orbits.Orbits):
   """Orbits of rule 0, which ends in zeros after one step."""
 

@@ -94,6 +94,8 @@ class Model(nn.Module):
 
     depth_name: name of a depth step in plots, such as 'loop'.
     stepwise: whether it has `begin`, `again` and `read`.
+    by_answer: whether a step depends on the input and on the most likely tokens
+      of the step before alone, so that after answers that return all return.
     schedule: order of layers and segments: 'scan', 'diagonal' or 'auto'.
     reads_segments: whether it has `read_segments`; see `segmented`.
     trained_by: its supervised training method, a name in `training.METHODS`.
@@ -101,6 +103,7 @@ class Model(nn.Module):
 
   depth_name = 'loop'
   stepwise = False
+  by_answer = False
   schedule = 'scan'
   reads_segments = False
   trained_by = 'supervised'

@@ -193,6 +193,13 @@ class Recall(base.Model):
   depth_name = 'step'
   stepwise = True
 
+  @property
+  def by_answer(self) -> bool:
+    """See `base.Model`."""
+    r = self.recurrence
+    hard = r.carry == 'answer' and r.answer == 'straight_through'
+    return hard and self.answer_rows == 1
+
   def trained_depth(self) -> int:
     """See `base.Model`."""
     return self.steps

@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from reasoning_depth.models import base as base_model
-from reasoning_depth.scoring import evaluate, losses
+from reasoning_depth.scoring import evaluate, losses, returning
 from reasoning_depth.tasks import automata, base
 
 # Loss [K, N] and predicted tokens [K, N, W] at K look-aheads.
 Answers = tuple[np.ndarray, np.ndarray]
+AT_ONCE = 1_024  # samples whose every answer is held until they return
 
 
 def by_depth(model: base_model.Model, train: Mapping[str, Any]) -> bool:
@@ -125,17 +126,33 @@ def _by_depth(evaluator, params, rules, observed, later, look_ahead) -> Answers:
     asked = [k for k, t in zip(look_ahead, told, strict=True) if t == question]
     batch = task.question(rules, observed, 0 * observed[:, 0], question)
     places = np.flatnonzero(batch.weights[0])
-    step = evaluator.compile(
-      along(evaluator.model, asked, places, evaluator.train['loss'])
-    )
     targets = later[:, np.array(asked) - 1]
-    found = evaluator.predict(params, (batch.inputs, targets), step)
+    answer = _until_return if evaluator.model.by_answer else _every_step
+    found = answer(evaluator, params, batch.inputs, targets, places, asked)
     losses_.append(found[0])
     tokens.append(found[1])
   return (
     np.concatenate(losses_, axis=1).swapaxes(0, 1),
     np.concatenate(tokens, axis=1).swapaxes(0, 1),
   )
+
+
+def _every_step(evaluator, params, inputs, targets, places, asked) -> Answers:
+  step = along(evaluator.model, asked, places, evaluator.train['loss'])
+  return evaluator.predict(params, (inputs, targets), evaluator.compile(step))
+
+
+def _until_return(evaluator, params, inputs, targets, places, asked) -> Answers:
+  step = returning.stepper(evaluator, params, places)
+  kind = evaluator.train['loss']
+  losses_, tokens = [], []
+  for start in range(0, len(inputs), AT_ONCE):
+    some = slice(start, start + AT_ONCE)
+    found = step(inputs[some], asked[-1])
+    logits = np.stack([found.after(k) for k in asked], axis=1)
+    losses_.append(losses.cross_entropy(logits, targets[some], kind).mean(-1))
+    tokens.append(logits.argmax(-1).astype(np.int32))
+  return np.concatenate(losses_), np.concatenate(tokens)
 
 
 def along(

@@ -2,6 +2,8 @@
 
 All at the paper's size: 4 layers, width 128, ten states of 20 cells and the
 answer, 231 tokens. A step makes a batch, then forward, backward, clip, AdamW.
+With `--cpu-devices 2` ours is split over two devices of a CPU, as main.py
+splits `:cpu`; PyTorch has its threads.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import numpy as np
 from reasoning_depth import models, settings
 from reasoning_depth.bench import output, torch_neox
 from reasoning_depth.models import transformer
-from reasoning_depth.runtime import stopwatch
+from reasoning_depth.runtime import cpus, sharding, stopwatch
 from reasoning_depth.tasks import orbits
 from reasoning_depth.training import config as whole
 from reasoning_depth.training import optimizer, state, step
@@ -69,10 +71,13 @@ def main(args: list[str]) -> None:
     '--dispatch', type=int, default=10, help='steps per dispatch'
   )
   parser.add_argument('--rounds', type=int, default=7)
+  parser.add_argument('--cpu-devices', type=int, default=0, metavar='N',
+                      help='devices of a CPU; 0: one')  # fmt: skip
   parser.add_argument('--cases', nargs='*', default=list(CASES))
   parser.add_argument('--torch', nargs='*', default=['eager', 'sdpa'])
   parser.add_argument('--out', help='file for the JSON')
   a = parser.parse_args(args)
+  cpus.split(a.cpu_devices)
   output.report('train_step', measure(a), a.out)
 
 
@@ -151,17 +156,21 @@ def _ours(
   a: argparse.Namespace, case: Case
 ) -> tuple[Callable[[], None], dict[str, Any]]:
   model, task = build(a, case)
-  tx = optimizer.make(TRAIN)
+  tx, mesh = optimizer.make(TRAIN), sharding.make_mesh({'data': 0, 'model': 1})
+  everywhere = sharding.replicated(mesh)
   current = jax.jit(
-    lambda: state.init(model, tx, {'seed': 0, 'train': TRAIN}, task.length)
+    lambda: state.init(model, tx, {'seed': 0, 'train': TRAIN}, task.length),
+    out_shardings=everywhere,
   )()
   dispatch = step.make_dispatch(
     step.make_train_step(model, tx, TRAIN),
-    lambda key: task.sample(key, a.batch),
+    lambda key: sharding.constrain_batch(task.sample(key, a.batch), mesh),
     state.data_key(0),
     a.dispatch,
   )
-  compiled = jax.jit(dispatch, donate_argnums=0).lower(current).compile()
+  jitted = jax.jit(dispatch, out_shardings=everywhere, donate_argnums=0)
+  with jax.set_mesh(mesh):
+    compiled = jitted.lower(current).compile()
   cost = compiled.cost_analysis() or {}
   memory = compiled.memory_analysis()
   facts = {

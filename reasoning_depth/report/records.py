@@ -20,7 +20,9 @@ def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   """
   entries = [_entry(folder) for folder in folders]
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(entries, indent=2) + '\n')
+  unfinished = path.with_name(path.name + '.partial')
+  unfinished.write_text(json.dumps(entries, indent=2) + '\n')
+  unfinished.replace(path)
   return path
 
 

@@ -95,7 +95,8 @@ class Model(nn.Module):
     depth_name: name of a depth step in plots, such as 'loop'.
     stepwise: whether it has `begin`, `again` and `read`.
     by_answer: whether a step depends on the input and on the most likely tokens
-      of the step before alone, so that after answers that return all return.
+      of the step before alone, so that where an answer returns all returns; it
+      has `answered` then.
     schedule: order of layers and segments: 'scan', 'diagonal' or 'auto'.
     reads_segments: whether it has `read_segments`; see `segmented`.
     trained_by: its supervised training method, a name in `training.METHODS`.
@@ -151,6 +152,15 @@ class Model(nn.Module):
   def latents(self, state: StepState) -> jax.Array:
     """All that a step of a stepwise model changes, by position, [B, L, D]."""
     return jax.numpy.concatenate(jax.tree.leaves(state.latent), axis=-1)
+
+  def answered(self, state: StepState, tokens: jax.Array) -> StepState:
+    """The state after a step with the most likely tokens int32 [B, A].
+
+    Args:
+      state: of the same samples, at any step.
+      tokens: at the answer positions.
+    """
+    raise NotImplementedError
 
   def own_tokens(self, positions: int) -> slice:
     """Positions of a hook that are tokens, not memory tokens of a segment."""

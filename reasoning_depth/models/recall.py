@@ -211,6 +211,13 @@ class Recall(base.Model):
     latent = self._step(state.latent, state.inputs, n, deterministic=True)
     return state.replace(latent=latent)
 
+  def answered(
+    self, state: base.StepState, tokens: jax.Array
+  ) -> base.StepState:
+    """See `base.Model`."""
+    cells = self.embedding(jax.nn.one_hot(tokens, self.vocab_size))
+    return state.replace(latent=state.latent.replace(cells=cells))
+
   def read(self, state: base.StepState) -> tuple[jax.Array, None]:
     """Logits [B, L, V] after the steps made; there is no halting head."""
     return self._in_place(state.latent.logits, state.inputs[0]), None

@@ -20,7 +20,7 @@ from reasoning_depth.tasks import automata, base
 
 # Loss [K, N] and predicted tokens [K, N, W] at K look-aheads.
 Answers = tuple[np.ndarray, np.ndarray]
-AT_ONCE = 1_024  # samples whose every answer is held until they return
+MOST_BYTES = 2**28  # of answers held until they return
 
 
 def by_depth(model: base_model.Model, train: Mapping[str, Any]) -> bool:
@@ -143,13 +143,14 @@ def _every_step(evaluator, params, inputs, targets, places, asked) -> Answers:
 
 
 def _until_return(evaluator, params, inputs, targets, places, asked) -> Answers:
-  step = returning.stepper(evaluator, params, places)
+  answer = returning.Follower(evaluator, params, places)
   kind = evaluator.train['loss']
+  # As many samples at once as their answers of every step fit.
+  at_once = max(MOST_BYTES // (4 * asked[-1] * len(places)), 1)
   losses_, tokens = [], []
-  for start in range(0, len(inputs), AT_ONCE):
-    some = slice(start, start + AT_ONCE)
-    found = step(inputs[some], asked[-1])
-    logits = np.stack([found.after(k) for k in asked], axis=1)
+  for start in range(0, len(inputs), at_once):
+    some = slice(start, start + at_once)
+    logits = answer(inputs[some], asked)
     losses_.append(losses.cross_entropy(logits, targets[some], kind).mean(-1))
     tokens.append(logits.argmax(-1).astype(np.int32))
   return np.concatenate(losses_), np.concatenate(tokens)

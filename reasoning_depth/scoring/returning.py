@@ -1,127 +1,139 @@
-"""Answers of many steps, of a model whose step sees the last answer alone.
+"""Many steps of a model whose step sees its last answer alone.
 
 A finite lattice has finitely many states, so that every orbit comes back to one
 of its own; from there it repeats. So does such a model (`by_answer`): a sample
-is stepped until its answer returns, and what it answers at any later step is
-what it answered before. Of 1,000 orbits of random rules of radius 2 on 20
-cells, 943 return within 1,024 steps; the mean of all, with 1,024 for the
-others, is 172.
+is stepped until its answer returns, and at any later step it answers as it did
+before. Of 1,000 orbits of random rules of radius 2 on 20 cells, 943 return
+within 1,024 steps; the mean of all, with 1,024 for the others, is 172.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from reasoning_depth.models import base
 from reasoning_depth.scoring import evaluate
 
 BLOCK = 32  # steps between looks at which samples go on
 
 
-class Answers:
-  """Logits of N samples, step by step.
-
-  Attributes:
-    returns: int [N, 2], of the answers that are equal the step of the first and
-      of the second, from 1; where none returned, both are the last step.
-  """
-
-  def __init__(self, num_samples: int):
-    """Before the first step."""
-    self.returns = np.zeros((num_samples, 2), np.int64)
-    self._blocks: list[np.ndarray] = []  # [n, BLOCK, A, V] of some samples
-    self._at: list[np.ndarray] = []  # [N], a sample's place in its block
-    self._seen: list[dict[bytes, int]] = [{} for _ in range(num_samples)]
-
-  def append(self, samples: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Takes the next steps of some samples.
-
-    Args:
-      samples: int [n], those that went on, ascending.
-      logits: [n, BLOCK, A, V].
-
-    Returns:
-      those whose answers have not returned yet.
-    """
-    before = len(self._blocks) * BLOCK
-    at = np.full(len(self.returns), -1)
-    at[samples] = np.arange(len(samples))
-    self._blocks.append(logits)
-    self._at.append(at)
-    tokens = logits.argmax(-1).astype(np.int32)
-    on = [
-      self._go_on(i, before, answers)
-      for i, answers in zip(samples, tokens, strict=True)
-    ]
-    return samples[np.array(on, bool)]
-
-  def _go_on(self, sample, before, answers):
-    seen = self._seen[sample]
-    for step, answer in enumerate(answers, before + 1):
-      first = seen.setdefault(answer.tobytes(), step)
-      self.returns[sample] = first, step
-      if first < step:
-        return False
-    return True
-
-  def after(self, steps: int) -> np.ndarray:
-    """Logits [N, A, V] after so many steps, at least 1."""
-    first, second = self.returns.T
-    period = np.maximum(second - first, 1)
-    # Logits follow from the answer of the step before.
-    again = first + (steps - 1 - first) % period
-    n = np.where(steps <= second, steps - 1, again)
-    blocks, within = np.divmod(n, BLOCK)
-    return np.stack([
-      self._blocks[b][self._at[b][i], s]
-      for i, (b, s) in enumerate(zip(blocks, within, strict=True))
-    ])  # fmt: skip
+def returned(answers: np.ndarray) -> tuple[int, int] | None:
+  """The steps, from 1, of the first two equal rows of answers [n, A]."""
+  rows = np.ascontiguousarray(answers).view(f'V{answers[0].nbytes}')[:, 0]
+  _, at, which = np.unique(rows, return_index=True, return_inverse=True)
+  first = at[which]
+  again = first < np.arange(len(rows))
+  if not again.any():
+    return None
+  second = again.argmax()
+  return int(first[second]) + 1, int(second) + 1
 
 
-def stepper(
-  evaluator: evaluate.Evaluator, params: Any, places: np.ndarray
-) -> Callable[[np.ndarray, int], Answers]:
-  """A function that steps samples until their answers return.
+def step_before(steps: int, returns: np.ndarray) -> np.ndarray:
+  """Steps [N] whose answers are those after `steps` - 1 steps.
 
   Args:
-    evaluator: of a model that is `by_answer`.
-    params: its parameters.
-    places: int [A], answer positions.
+    steps: at least 2.
+    returns: int [2, N], steps whose answers are equal; where none are, twice
+      the last step.
+  """
+  first, second = returns
+  n, period = steps - 1, np.maximum(second - first, 1)
+  return np.where(n < second, n, first + (n - first) % period)
 
-  Returns:
-    function (inputs int32 [N, L], the most steps, at least 1) → `Answers`.
+
+def programs(model: base.Model, places: np.ndarray) -> dict[str, Callable]:
+  """Pure functions of parameters and samples, by name.
+
+  begin: inputs int32 [B, L] → state before the first step.
+  block: state → its latent and the answers int32 [B, BLOCK, A] of more steps.
+  first: state → logits [B, A, V] after one step.
+  after: (state, tokens int32 [B, A]) → logits after the step that follows an
+    answer of these tokens.
+
+  Args:
+    model: one that is `by_answer`.
+    places: int [A], answer positions.
   """
 
   def call(params, method, *args):
-    return evaluator.model.apply({'params': params}, *args, method=method)
+    return model.apply({'params': params}, *args, method=method)
 
-  def begin(params, inputs):
-    return call(params, 'begin', inputs)
+  def step(params, state):
+    state = call(params, 'again', state, jnp.int32(0))
+    return state, call(params, 'read', state)[0][:, places]
 
   def block(params, state):
-    def body(state, n):
-      state = call(params, 'again', state, n)
-      return state, call(params, 'read', state)[0][:, places]
+    def body(state, _):
+      state, logits = step(params, state)
+      return state, logits.argmax(-1).astype(jnp.int32)
 
-    state, logits = jax.lax.scan(body, state, np.arange(BLOCK))
-    return state.latent, logits.swapaxes(0, 1)
+    state, answers = jax.lax.scan(body, state, length=BLOCK)
+    return state.latent, answers.swapaxes(0, 1)
 
-  begin, block = evaluator.compile(begin), evaluator.compile(block)
+  return {
+    'begin': lambda params, inputs: call(params, 'begin', inputs),
+    'block': block,
+    'first': lambda params, state: step(params, state)[1],
+    'after': lambda params, x: step(params, call(params, 'answered', *x))[1],
+  }
 
-  def run(inputs, steps):
-    state = evaluator.predict(params, inputs, begin)
-    answers, going = Answers(len(inputs)), np.arange(len(inputs))
-    for _ in range(0, steps, BLOCK):
-      latent, logits = evaluator.predict(params, state, block)
-      on = answers.append(going, logits)
-      kept = np.isin(going, on)
-      state = jax.tree.map(
-        lambda x, kept=kept: x[kept], state.replace(latent=latent)
+
+class Follower:
+  """Answers after some of many steps."""
+
+  def __init__(
+    self, evaluator: evaluate.Evaluator, params: Any, places: np.ndarray
+  ):
+    """Compiles nothing before the first call.
+
+    Args:
+      evaluator: of a model that is `by_answer`.
+      params: its parameters.
+      places: int [A], answer positions.
+    """
+    self._programs = {
+      name: functools.partial(
+        evaluator.predict, params, step=evaluator.compile(program)
       )
-      going = on
+      for name, program in programs(evaluator.model, places).items()
+    }
+
+  def __call__(self, inputs: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Logits [N, K, A, V] of inputs int32 [N, L] after K ascending numbers."""
+    run, N = self._programs, len(inputs)
+    start = run['begin'](inputs)
+    answers, returns = self._walk(start, N, steps[-1] - 1)
+    logits = []
+    for k in steps:
+      if k == 1:
+        logits.append(run['first'](start))
+      else:
+        last = answers[np.arange(N), step_before(k, returns) - 1]
+        logits.append(run['after']((start, last)))
+    return np.stack(logits, axis=1)
+
+  def _walk(self, state, num_samples, steps):
+    """Answers [N, >= steps, A] up to where they return, and `returns`."""
+    answers = None
+    returns = np.full((2, num_samples), steps)
+    going = np.arange(num_samples)
+    for n in range(0, steps, BLOCK):
+      latent, made = self._programs['block'](state)
+      if answers is None:
+        shape = num_samples, steps + BLOCK, made.shape[-1]
+        answers = np.zeros(shape, np.int32)
+      answers[going, n : n + BLOCK] = made
+      found = [returned(answers[i, : n + BLOCK]) for i in going]
+      for i, pair in zip(going, found, strict=True):
+        returns[:, i] = pair or steps
+      on = np.array([pair is None for pair in found])
+      going = going[on]
       if not len(going):
         break
-    return answers
-
-  return run
+      state = jax.tree.map(lambda x, on=on: x[on], state.replace(latent=latent))
+    return answers, returns

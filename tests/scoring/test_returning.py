@@ -2,7 +2,8 @@
 
 import jax
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoning_depth.models import recall
 from reasoning_depth.scoring import look_ahead, returning
@@ -20,15 +21,15 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
   params = jax.tree.map(
     lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), params
   )
-  counted, steps = [], returning.Answers.append
-
-  def append(self, samples, logits):
-    counted.append(len(samples))
-    return steps(self, samples, logits)
-
   monkeypatch.setattr(returning, 'BLOCK', 4)
-  monkeypatch.setattr(returning.Answers, 'append', append)
-  monkeypatch.setattr(look_ahead, 'AT_ONCE', 7)
+  monkeypatch.setattr(look_ahead, 'MOST_BYTES', 7 * 4 * 100 * exp.task.width)
+  going, returned = [], returning.returned
+
+  def noted(answers):
+    going.append(len(answers))
+    return returned(answers)
+
+  monkeypatch.setattr(returning, 'returned', noted)
 
   def scored():
     return look_ahead.score(
@@ -36,8 +37,9 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
     )
 
   found = scored()
-  # Some of both groups, of 7 and of 3, leave before the end.
-  assert counted[0] == 7 and counted[1] < 7 and 2 < len(counted) < 50
+  # Seven samples, then three; some of both leave before the end.
+  assert going[:8].count(4) == 7 and going.count(4) == 10
+  assert 0 < going.count(8) < 10 and max(going) < 100
   monkeypatch.setattr(recall.Recall, 'by_answer', False)
   every = scored()
   np.testing.assert_array_equal(found.tokens, every.tokens)
@@ -45,24 +47,15 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
   assert len(np.unique(found.tokens.reshape(5, 10, -1), axis=0)) > 2
 
 
-@pytest.mark.parametrize(('start', 'period'), [(1, 1), (1, 3), (4, 2), (3, 9)])
-def test_logits_follow_from_the_answer_before(monkeypatch, start, period):
-  """As the logits of step n + 1 do from answer n, not those of step n."""
-  monkeypatch.setattr(returning, 'BLOCK', 5)
-  last, A, V = 40, 4, 2
-  n = np.arange(last)
-  n = np.where(n < start, n, start + (n - start) % period)  # answer by step
-  tokens = n[1:, None] >> np.arange(A) & 1
-  weight = 1.0 + np.r_[0, n[1:-1]]  # of step 1 from what was observed
-  logits = (tokens[..., None] == np.arange(V)) * weight[:, None, None]
-  answers = returning.Answers(2)
-  going = np.array([1])
-  for at in range(0, last, 5):
-    going = answers.append(going, logits[None, at : at + 5])
-    if not len(going):
-      break
-  else:
-    pytest.fail('no answer returned')
-  assert answers.returns[1].tolist() == [start, start + period]
-  for k in range(1, last):
-    np.testing.assert_array_equal(answers.after(k)[1], logits[k - 1])
+@given(start=st.integers(1, 9), period=st.integers(1, 9))
+def test_an_answer_is_found_where_it_returns(start, period):
+  n = np.arange(1, 60)
+  answer = np.where(n < start, n, start + (n - start) % period)
+  rows = answer[:, None] >> np.arange(6) & 1
+  assert returning.returned(rows) == (start, start + period)
+  assert returning.returned(rows[: start + period - 1]) is None
+  returns = np.array([[start, 59], [start + period, 59]])
+  for k in range(2, 60):
+    before = returning.step_before(k, returns)
+    assert before[0] < start + period and before[1] == k - 1
+    assert answer[before[0] - 1] == answer[k - 2]

@@ -20,6 +20,8 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   if 'k' not in common.parse_arg(arg):
     common.look_ahead(c, '3')
   c.train.grpo.thinking = max(c.task.look_ahead) - 1
+  if 'cpu' in common.parse_arg(arg):
+    c.train.grpo.forced = c.train.grpo.thinking
   if common.at_full_size(arg):
     c.train.num_steps = 10_000
     c.train.steps_per_dispatch = 10
@@ -30,8 +32,12 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   c.task.layout = 'causal'
+  c.train.num_steps = 40
   c.train.batch_size = 8
-  c.train.steps_per_dispatch = 10
+  c.train.steps_per_dispatch = 1  # of seconds
+  c.train.learning_rate = 3e-4
+  c.train.warmup_steps = 10
+  c.eval.every = c.checkpoint.every = 10
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

@@ -87,7 +87,8 @@ class Watch:
       if self._may_exit.is_set():
         _exit(name)
       print(f'{name}: saving; again leaves at once', file=sys.stderr)
-      timer = threading.Timer(self._grace, _exit, [name])
+      late = f' after {self._grace:g} s (checkpoint.grace), not saved'
+      timer = threading.Timer(self._grace, _exit, [name, late])
       timer.daemon = True
       timer.start()
     self._reader.close()
@@ -95,9 +96,11 @@ class Watch:
       timer.cancel()
 
 
-def _exit(name: str) -> None:
+def _exit(name: str, late: str = '') -> None:
   sys.stdout.flush()
   print(
-    f'stopped by {name}; the same command goes on', file=sys.stderr, flush=True
+    f'stopped by {name}{late}; the same command goes on',
+    file=sys.stderr,
+    flush=True,
   )
   os._exit(errors.Stopped.exit_code)

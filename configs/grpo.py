@@ -7,6 +7,12 @@ The prompt is ten states and GEN; the answer is the state after the completion's
 last GEN, compared with the state three steps ahead. The first command trains
 the initial policy, which generates x(1) and EOS. Learning rates and sizes are
 the paper's. Not measured.
+
+`:cpu,k=4`, the first command `:cpu,task=cot,k=1` with 500 updates: a GEN is set
+after each state but the last (`train.grpo.forced`). So asked, the one-step
+policy has 0.892 of the answers at k = 4 (of the ceiling 0.994) before any
+update, and 0.884 after 40 updates in 6 min 47 s on one core beside other work;
+not so asked 0.055; seed 0, 4,000 orbits (results/cpu/forced_cpu.json).
 """
 
 import ml_collections

@@ -78,26 +78,25 @@ def full(c: ml_collections.ConfigDict) -> None:
 
 
 def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.num_layers = 2
+  """One block that makes a hop, and an answer that takes its token's place."""
+  c.model.num_layers = 1
+  c.model.width = 128
   c.model.num_heads = 4
-  c.model.mlp_width = 128
-  c.model.positions = 'rotary'
-  c.model.rotary_fraction = 1.0
+  c.model.mlp_width = 1024
+  c.model.norm = 'rms'
+  c.model.positions = 'relative'
+  c.model.relative_window = 1
   c.model.recurrence.update(
-    inject='add',
-    initial='zeros',
-    carry='answer',
-    draw='fixed',
-    mean_loops=2,
-    min_loops=1,
-  )
-  c.train.num_steps = 6_000
+    inject='gate', initial='embedding', carry='answer',
+    answer='straight_through', draw='fixed', mean_loops=2, min_loops=1,
+  )  # fmt: skip
+  c.train.num_steps = 3_000
   c.train.batch_size = 512
   c.train.steps_per_dispatch = 20
   c.train.learning_rate = 2e-3
-  c.train.schedule = 'constant'
   c.train.weight_decay = 0.3
-  c.eval.every = c.checkpoint.every = 500
+  c.eval.every = 100
+  c.checkpoint.every = 500
   c.eval.validation_samples = 768
 
 

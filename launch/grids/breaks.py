@@ -16,7 +16,8 @@ from launch.grids import base
 
 ASKED = (1, 2, 3, 4, 8, 16, 64)
 WIDTH, NUM_STATES = 20, 10  # W and T of the paper
-WIDE = {'task.radius': 3, 'task.num_states': 33}
+# Whether it needs the window is not measured.
+WIDE = {'task.radius': 3, 'task.num_states': 33, 'model.relative_window': 3}
 _NUM_HEADS = 8
 # Of the scores of the encoder's attention, float32 [B, H, T·W, T·W]: an eighth
 # of 4 GiB, as several such arrays are held at once.

@@ -2,10 +2,13 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from reasoning_depth.report import costs, runs
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
@@ -33,7 +36,7 @@ def _entry(folder: pathlib.Path) -> dict[str, Any]:
   step, asked = run.cut_off or (None, None)
   return {
     'config': run.config,
-    'environment': _as_written(folder / 'environment.json'),
+    'environment': _environment(folder),
     'evaluation': _evaluation(run, run.evaluation.name),
     # All others of the same step, with their names.
     'further': [
@@ -49,6 +52,15 @@ def _entry(folder: pathlib.Path) -> dict[str, Any]:
     # Of training, by the clock.
     'seconds': run.seconds,
   }
+
+
+def _environment(folder: pathlib.Path) -> dict[str, Any] | None:
+  """As written, but for where the folders are on the machine."""
+  found = _as_written(folder / 'environment.json')
+  if not found or 'command' not in found:
+    return found
+  command = re.sub(r'--workdir=\S+', '--workdir=RUN', found['command'])
+  return found | {'command': command.replace(f'{ROOT}/', '')}
 
 
 def _others(run: runs.Run) -> list[str]:

@@ -39,9 +39,15 @@ def test_records_keep_config_and_scores(tmp_path, capsys):
   line = {'step': 999, 'split': 'validation', 'exact_match_1': 0.6}
   with (folder / 'metrics.jsonl').open('a') as file:
     file.write(json.dumps(line) + '\n')
+  command = f'python {records.ROOT}/main.py --workdir={folder} --config.seed=1'
+  told = json.dumps({'command': command, 'cores': 2})
+  (folder / 'environment.json').write_text(told)
   path = tmp_path / 'results' / 'x.json'
   assert program.main([str(folder), f'--record={path}']) == 0
   (entry,) = json.loads(path.read_text())
+  assert entry['environment'] == {
+    'command': 'python main.py --workdir=RUN --config.seed=1', 'cores': 2
+  }  # fmt: skip
   assert entry['config'] == json.loads((folder / 'config.json').read_text())
   (source,) = (folder / 'evaluations').glob('*.json')
   assert entry['evaluation'] == json.loads(source.read_text())

@@ -16,8 +16,7 @@ from launch.grids import base
 
 ASKED = (1, 2, 3, 4, 8, 16, 64)
 WIDTH, NUM_STATES = 20, 10  # W and T of the paper
-# Whether it needs the window is not measured.
-WIDE = {'task.radius': 3, 'task.num_states': 33, 'model.relative_window': 3}
+WIDE = {'task.radius': 3, 'task.num_states': 33}
 _NUM_HEADS = 8
 # Of the scores of the encoder's attention, float32 [B, H, T·W, T·W]: an eighth
 # of 4 GiB, as several such arrays are held at once.
@@ -52,7 +51,9 @@ ROWS = {
   'copies_keys': _row({'model.recurrence.copies': 'keys'}),
   **{f'flip_{p}': _row({'task.flip': p}) for p in (0.01, 0.03, 0.1)},
   'radius_3': _row(
-    WIDE | {'eval.batch_size': batch_size(WIDTH, WIDE['task.num_states'])}
+    WIDE
+    | {'model.relative_window': 3}  # whether it needs this is not measured
+    | {'eval.batch_size': batch_size(WIDTH, WIDE['task.num_states'])}
   ),
 }
 GRID = base.Grid(

@@ -21,16 +21,21 @@ from reasoning_depth.scoring import evaluate
 BLOCK = 32  # steps between looks at which samples go on
 
 
-def returned(answers: np.ndarray) -> tuple[int, int] | None:
-  """The steps, from 1, of the first two equal rows of answers [n, A]."""
-  rows = np.ascontiguousarray(answers).view(f'V{answers[0].nbytes}')[:, 0]
-  _, at, which = np.unique(rows, return_index=True, return_inverse=True)
-  first = at[which]
-  again = first < np.arange(len(rows))
-  if not again.any():
-    return None
-  second = again.argmax()
-  return int(first[second]) + 1, int(second) + 1
+def returned(
+  answers: np.ndarray, before: int, seen: dict[bytes, int]
+) -> tuple[int, int] | None:
+  """The steps, from 1, of the first two equal answers of a sample.
+
+  Args:
+    answers: [n, A], of the next steps.
+    before: number of steps before those.
+    seen: steps of the answers so far, by their bytes; takes in the new ones.
+  """
+  for step, answer in enumerate(answers, before + 1):
+    first = seen.setdefault(answer.tobytes(), step)
+    if first < step:
+      return first, step
+  return None
 
 
 def step_before(steps: int, returns: np.ndarray) -> np.ndarray:
@@ -121,6 +126,7 @@ class Follower:
     """Answers [N, >= steps, A] up to where they return, and `returns`."""
     answers = None
     returns = np.full((2, num_samples), steps)
+    seen: list[dict[bytes, int]] = [{} for _ in range(num_samples)]
     going = np.arange(num_samples)
     for n in range(0, steps, BLOCK):
       latent, made = self._programs['block'](state)
@@ -128,7 +134,9 @@ class Follower:
         shape = num_samples, steps + BLOCK, made.shape[-1]
         answers = np.zeros(shape, np.int32)
       answers[going, n : n + BLOCK] = made
-      found = [returned(answers[i, : n + BLOCK]) for i in going]
+      found = [
+        returned(row, n, seen[i]) for i, row in zip(going, made, strict=True)
+      ]
       for i, pair in zip(going, found, strict=True):
         returns[:, i] = pair or steps
       on = np.array([pair is None for pair in found])

@@ -25,9 +25,9 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
   monkeypatch.setattr(look_ahead, 'MOST_BYTES', 7 * 4 * 100 * exp.task.width)
   going, returned = [], returning.returned
 
-  def noted(answers):
-    going.append(len(answers))
-    return returned(answers)
+  def noted(answers, before, seen):
+    going.append(before + len(answers))
+    return returned(answers, before, seen)
 
   monkeypatch.setattr(returning, 'returned', noted)
 
@@ -51,9 +51,10 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
 def test_an_answer_is_found_where_it_returns(start, period):
   n = np.arange(1, 60)
   answer = np.where(n < start, n, start + (n - start) % period)
-  rows = answer[:, None] >> np.arange(6) & 1
-  assert returning.returned(rows) == (start, start + period)
-  assert returning.returned(rows[: start + period - 1]) is None
+  rows, seen = answer[:, None] >> np.arange(6) & 1, {}
+  some = start + period - 1
+  assert returning.returned(rows[:some], 0, seen) is None
+  assert returning.returned(rows[some:], some, seen) == (start, start + period)
   returns = np.array([[start, 59], [start + period, 59]])
   for k in range(2, 60):
     before = returning.step_before(k, returns)

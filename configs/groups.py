@@ -9,7 +9,7 @@ elements; vary `model.num_layers` and `task.word_length`. Not measured.
 Trained on words of two to four elements in 2 min 35 s on two CPU cores beside
 other work, or 4 min on one; at 128, 512 and 4,096 elements 1.000 of the words
 are right at every prefix; seeds 0, 1, 2 (results/cpu/groups_cpu.json), and the
-same on S5, seeds 0 and 1 (results/cpu/groups_s5_cpu.json).
+same on S5, seeds 0, 1, 2 (results/cpu/groups_s5_cpu.json).
 """
 
 import ml_collections

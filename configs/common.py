@@ -238,6 +238,13 @@ def _cpu(c: ml_collections.ConfigDict) -> None:
   c.checkpoint.every = 500
 
 
+def pair_block(c: ml_collections.ConfigDict) -> None:
+  """One block, to be looped, whose tokens see themselves and the one before."""
+  c.model.update(num_layers=1, width=128, num_heads=4, mlp_width=1024)
+  c.model.norm = 'rms'
+  c.model.relative_window = 1
+
+
 def _small(c: ml_collections.ConfigDict) -> None:
   """A small lattice for a first look: radius 1, 12 cells, 6 states.
 

@@ -68,12 +68,7 @@ SIZES = {
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   """One block that makes a hop, looped as often as there are tokens."""
-  c.model.num_layers = 1
-  c.model.width = 128
-  c.model.num_heads = 4
-  c.model.mlp_width = 1024
-  c.model.norm = 'rms'
-  c.model.relative_window = 1
+  common.pair_block(c)
   c.model.zero_out = False
   c.model.recurrence.update(
     inject='concat', initial='zeros', carry='answer',

@@ -35,12 +35,7 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
 
 def cpu(c: ml_collections.ConfigDict) -> None:
   """One block that multiplies two elements, looped as a parallel scan."""
-  c.model.num_layers = 1
-  c.model.width = 128
-  c.model.num_heads = 4
-  c.model.mlp_width = 1024
-  c.model.norm = 'rms'
-  c.model.relative_window = 1
+  common.pair_block(c)
   c.model.recurrence.update(
     carry='answer', answer='straight_through', inject='none',
     initial='embedding', loops='log_length', window='doubling',

@@ -95,7 +95,7 @@ class Evaluator:
         `decoding.generate`; None to generate the task's answer.
     """
     self.task = task
-    self._size = config['eval']['batch_size']
+    self.batch_size = config['eval']['batch_size']
     self._batched = sharding.batched(mesh)
     # Every host reads the outputs.
     self._replicated = sharding.replicated(mesh)
@@ -127,14 +127,15 @@ class Evaluator:
     """
     step = step or self.step
     N = len(jax.tree.leaves(batch)[0])
-    padding = -N % self._size
+    padding = -N % self.batch_size
     batch = jax.tree.map(
       lambda x: np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1), 'edge'),
       batch,
     )
     outputs = []
-    for start in range(0, N, self._size):
-      part = jax.tree.map(lambda x, s=start: x[s : s + self._size], batch)
+    for start in range(0, N, self.batch_size):
+      end = start + self.batch_size
+      part = jax.tree.map(lambda x, s=start, e=end: x[s:e], batch)
       outputs.append(step(params, jax.device_put(part, self._batched)))
     return jax.tree.map(
       lambda *parts: np.concatenate(parts)[:N], *jax.device_get(outputs)

@@ -20,7 +20,7 @@ from reasoning_depth.tasks import automata, base
 
 # Loss [K, N] and predicted tokens [K, N, W] at K look-aheads.
 Answers = tuple[np.ndarray, np.ndarray]
-MOST_BYTES = 2**28  # of answers held until they return
+MOST_BYTES = 2**28  # of answers at all steps, held until they return
 
 
 def by_depth(model: base_model.Model, train: Mapping[str, Any]) -> bool:
@@ -127,8 +127,12 @@ def _by_depth(evaluator, params, rules, observed, later, look_ahead) -> Answers:
     batch = task.question(rules, observed, 0 * observed[:, 0], question)
     places = np.flatnonzero(batch.weights[0])
     targets = later[:, np.array(asked) - 1]
-    answer = _until_return if evaluator.model.by_answer else _every_step
-    found = answer(evaluator, params, batch.inputs, targets, places, asked)
+    fit = MOST_BYTES // (4 * asked[-1] * len(places))  # samples
+    asks = evaluator, params, batch.inputs, targets, places, asked
+    if evaluator.model.by_answer and fit >= evaluator.batch_size:
+      found = _until_return(*asks, fit)
+    else:
+      found = _every_step(*asks)
     losses_.append(found[0])
     tokens.append(found[1])
   return (
@@ -142,11 +146,11 @@ def _every_step(evaluator, params, inputs, targets, places, asked) -> Answers:
   return evaluator.predict(params, (inputs, targets), evaluator.compile(step))
 
 
-def _until_return(evaluator, params, inputs, targets, places, asked) -> Answers:
+def _until_return(
+  evaluator, params, inputs, targets, places, asked, at_once
+) -> Answers:
   answer = returning.Follower(evaluator, params, places)
   kind = evaluator.train['loss']
-  # As many samples at once as their answers of every step fit.
-  at_once = max(MOST_BYTES // (4 * asked[-1] * len(places)), 1)
   losses_, tokens = [], []
   for start in range(0, len(inputs), at_once):
     some = slice(start, start + at_once)

@@ -101,6 +101,7 @@ class Follower:
       params: its parameters.
       places: int [A], answer positions.
     """
+    self._num_places = len(places)
     self._programs = {
       name: functools.partial(
         evaluator.predict, params, step=evaluator.compile(program)
@@ -124,24 +125,20 @@ class Follower:
 
   def _walk(self, state, num_samples, steps):
     """Answers [N, >= steps, A] up to where they return, and `returns`."""
-    answers = None
+    shape = num_samples, steps + BLOCK, self._num_places
+    answers = np.zeros(shape, np.int32)
     returns = np.full((2, num_samples), steps)
     seen: list[dict[bytes, int]] = [{} for _ in range(num_samples)]
     going = np.arange(num_samples)
     for n in range(0, steps, BLOCK):
       latent, made = self._programs['block'](state)
-      if answers is None:
-        shape = num_samples, steps + BLOCK, made.shape[-1]
-        answers = np.zeros(shape, np.int32)
       answers[going, n : n + BLOCK] = made
-      found = [
-        returned(row, n, seen[i]) for i, row in zip(going, made, strict=True)
-      ]
-      for i, pair in zip(going, found, strict=True):
-        returns[:, i] = pair or steps
-      on = np.array([pair is None for pair in found])
-      going = going[on]
-      if not len(going):
+      on = np.ones(len(going), bool)
+      for at, sample in enumerate(going):
+        if pair := returned(made[at], n, seen[sample]):
+          returns[:, sample], on[at] = pair, False
+      if not on.any():
         break
+      going = going[on]
       state = jax.tree.map(lambda x, on=on: x[on], state.replace(latent=latent))
     return answers, returns

@@ -5,9 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_depth.models import recall
 from reasoning_depth.scoring import look_ahead, returning
-from reasoning_depth.training import experiment, state
+from reasoning_depth.training import experiment
 from tests import tiny
 
 KEY = jax.random.key(0)
@@ -15,12 +14,7 @@ KEY = jax.random.key(0)
 
 def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
   exp = tiny.experiment('recall', 'smoke,task=by_depth,k=1-2')
-  params = jax.jit(
-    lambda: state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
-  )().params
-  params = jax.tree.map(
-    lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), params
-  )
+  params = tiny.init(exp.model, exp.task.length, noise=0.3)
   monkeypatch.setattr(returning, 'BLOCK', 4)
   monkeypatch.setattr(look_ahead, 'MOST_BYTES', 7 * 4 * 100 * exp.task.width)
   going, returned = [], returning.returned
@@ -40,8 +34,11 @@ def test_look_ahead_is_that_of_every_step_taken(monkeypatch):
   # Seven samples, then three; some of both leave before the end.
   assert going[:8].count(4) == 7 and going.count(4) == 10
   assert 0 < going.count(8) < 10 and max(going) < 100
-  monkeypatch.setattr(recall.Recall, 'by_answer', False)
+  # Where the answers of a batch, of four, do not fit, every step is taken.
+  asked = len(going)
+  monkeypatch.setattr(look_ahead, 'MOST_BYTES', 3 * 4 * 100 * exp.task.width)
   every = scored()
+  assert len(going) == asked
   np.testing.assert_array_equal(found.tokens, every.tokens)
   np.testing.assert_allclose(found.loss, every.loss, rtol=1e-5, atol=1e-6)
   assert len(np.unique(found.tokens.reshape(5, 10, -1), axis=0)) > 2

@@ -243,6 +243,7 @@ def plot(found: Mapping[str, dict[str, Any]], path: pathlib.Path) -> None:
   """Plots exact match against seconds, a panel for each of k = 1 and 4."""
   figure = matplotlib.figure.Figure(figsize=(9, 3.8), layout='constrained')
   models = list(dict.fromkeys(_without_k(name) for name in found))
+  colors = (*style.COLORS, style.GREY)  # as many as there are models
   lines = {}
   for axes, k in zip(figure.subplots(1, 2, sharey=True), (1, 4), strict=True):
     shown = {n: r for n, r in found.items() if k in r['reached']}
@@ -251,7 +252,7 @@ def plot(found: Mapping[str, dict[str, Any]], path: pathlib.Path) -> None:
       (lines[models[i]],) = axes.plot(
         [point['seconds'] for point in result['curve']],
         [point['exact_match'][k] for point in result['curve']],
-        color=style.COLORS[i % len(style.COLORS)],
+        color=colors[i],
         marker=style.MARKERS[i % len(style.MARKERS)],
       )  # fmt: skip
     best = np.mean([r['ceiling'][k] for r in shown.values()])

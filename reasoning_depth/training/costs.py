@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from clu import parameter_overview
 
-from reasoning_depth.runtime import operations, writer
+from reasoning_depth.runtime import operations, sharding, writer
 from reasoning_depth.tasks import base
 from reasoning_depth.training import curriculum, experiment, resume, state
 
@@ -26,8 +26,15 @@ def train_step(exp: experiment.Experiment) -> operations.Count:
   current, _ = resume.layout(exp)
   batch = _batch(exp.config.train.batch_size, exp.task.length)
   step = experiment.train_step(exp)
+  # On the run's devices, so that what training traced is found again.
+  given = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding.replicated(exp.mesh)
+    ),
+    (current, batch, jax.eval_shape(lambda: jax.random.key(0))),
+  )
   with jax.set_mesh(exp.mesh):
-    return operations.count(step, current, batch, jax.random.key(0))
+    return operations.count(step, *given)
 
 
 def answer(exp: experiment.Experiment) -> operations.Count:

@@ -8,7 +8,7 @@ import pytest
 
 from reasoning_depth.models import decoding
 from reasoning_depth.runtime import operations
-from reasoning_depth.training import costs, loop, resume
+from reasoning_depth.training import costs, loop, resume, step
 from tests import tiny
 
 
@@ -23,15 +23,15 @@ def test_costs_of_a_run_and_of_those_that_start_from_it(tmp_path):
   current = resume.restore(exp, tmp_path / 'a')
   params = current.params
   assert first['parameters'] == sum(x.size for x in jax.tree.leaves(params))
-  step = costs.train_step(exp)
-  assert first['train_step'] == {'operations': step.most, 'bound': ''}
+  counted = costs.train_step(exp)
+  assert first['train_step'] == {'operations': counted.most, 'bound': ''}
   lines = (tmp_path / 'a/metrics.jsonl').read_text().splitlines()
   assert first['training'] == {
-    'operations': 4 * step.most, 'bound': '', 'steps': 4, 'samples': 16,
+    'operations': 4 * counted.most, 'bound': '', 'steps': 4, 'samples': 16,
     'minutes': json.loads(lines[-1])['seconds'] / 60,
   }  # fmt: skip
   # Forward and backward are nearly three times the forward pass alone.
-  ratio = step.most / (4 * first['answer']['operations'])
+  ratio = counted.most / (4 * first['answer']['operations'])
   assert 2.5 < ratio < 3.1
   assert first['answer']['scored_by'] == 'teacher forcing'
   assert first['depth_steps'] == 1
@@ -48,14 +48,26 @@ def test_costs_of_a_run_and_of_those_that_start_from_it(tmp_path):
 
   second = after('a', 'b')
   assert second['start'] == first['training']
-  assert second['training']['operations'] == 4 * step.most
+  assert second['training']['operations'] == 4 * counted.most
   assert second['training']['bound'] == ''
   third = after('b', 'c')
-  assert third['start']['operations'] == 8 * step.most
+  assert third['start']['operations'] == 8 * counted.most
   assert third['start']['samples'] == 32
   (tmp_path / 'b/evaluations/cost.json').unlink()
   found = after('b', 'c')
   assert found['start'] is None and found['training']['bound'] == 'at least'
+
+
+def test_what_training_traced_is_counted(tmp_path, monkeypatch):
+  make, traced = step.make_train_step, []
+
+  def counting(*args):
+    train_step = make(*args)
+    return lambda *given: traced.append(1) or train_step(*given)
+
+  monkeypatch.setattr(step, 'make_train_step', counting)
+  train(tmp_path, 'transformer', mesh={'data': 2})
+  assert len(traced) == 1
 
 
 def test_stages_of_a_curriculum_are_added_up(tmp_path):

@@ -60,7 +60,9 @@ def test_a_table_of_its_own_and_the_horizon_in_a_note(tmp_path):
 
 
 @pytest.mark.filterwarnings('error')
-def test_the_picture_has_ceiling_and_a_band_for_each_group_of_seeds(tmp_path):
+def test_the_picture_has_ceiling_and_a_band_for_each_group_of_seeds(
+  tmp_path, monkeypatch
+):
   folders = [
     write(
       run_folder(tmp_path / f'{model}{seed}', model=model, seed=seed), asked
@@ -74,6 +76,10 @@ def test_the_picture_has_ceiling_and_a_band_for_each_group_of_seeds(tmp_path):
   ]  # fmt: skip
   mean, bounds = lines[0].points[2].determined
   assert (mean, *bounds) == pytest.approx((0.6, 0.55, 0.6))
+  monkeypatch.setattr(  # the other plots of single runs: seconds each
+    report, 'draw',
+    lambda run: [ahead.draw(ahead.join([run]), run.plot_path('look_ahead'))],
+  )  # fmt: skip
   out = tmp_path / 'out'
   assert program.main([*map(str, folders), f'--out={out}']) == 0
   assert (folders[0] / 'plots/look_ahead.png').is_file()

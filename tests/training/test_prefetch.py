@@ -56,8 +56,8 @@ def test_a_run_and_the_same_run_resumed(tmp_path):
   final = newest(exp, folder)
   assert (int(final.stage), int(final.stage_start)) == (1, 4)
   # As if killed within a stage, and where stages meet.
-  for lost in ((8,), (6,), (4,)):
-    for step in range(min(lost), 10, 2):
+  for lost in (8, 6):
+    for step in range(lost, 10, 2):
       shutil.rmtree(folder / 'checkpoints' / str(step))
     assert loop.train(exp, folder) == summary
     chex.assert_trees_all_equal(newest(exp, folder), final)

@@ -25,16 +25,12 @@ def train_step(exp: experiment.Experiment) -> operations.Count:
   """Operations of an update, at a stage of the curriculum."""
   current, _ = resume.layout(exp)
   batch = _batch(exp.config.train.batch_size, exp.task.length)
-  step = experiment.train_step(exp)
+  key = jax.eval_shape(jax.random.key, 0)
   # On the run's devices, so that what training traced is found again.
-  given = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=sharding.replicated(exp.mesh)
-    ),
-    (current, batch, jax.eval_shape(lambda: jax.random.key(0))),
-  )
+  where = sharding.replicated(exp.mesh)
+  args = jax.tree.map(lambda x: x.update(sharding=where), (current, batch, key))
   with jax.set_mesh(exp.mesh):
-    return operations.count(step, *given)
+    return operations.count(experiment.train_step(exp), *args)
 
 
 def answer(exp: experiment.Experiment) -> operations.Count:

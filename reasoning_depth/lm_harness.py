@@ -1,7 +1,7 @@
 """A trained model as a model of lm-eval, EleutherAI's evaluation harness.
 
 For models of `task.name=babilong`: they read a text with its question, as
-one prompt, and say the answer. Needs `pip install 'reasoning_depth[lm_eval]'`::
+one prompt, and say the answer. Needs `pip install 'reasoning_depth[lm-eval]'`::
 
   import lm_eval.tasks
   from reasoning_depth import lm_harness

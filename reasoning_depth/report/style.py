@@ -27,7 +27,7 @@ RC = {
   'lines.markersize': 5,
   'figure.constrained_layout.w_pad': 0.12,
   'figure.titlesize': 11,
-  'savefig.dpi': 150,
+  'figure.dpi': 150,
   'text.parse_math': False,  # a $ in a name is a dollar sign
 }
 
@@ -74,8 +74,10 @@ def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> pathlib.Path:
     the path.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
+  if engine := figure.get_layout_engine():
+    engine.execute(figure)
+    figure.set_layout_engine(None)  # it stays so, and is drawn once a file
   figure.savefig(path)
-  figure.set_layout_engine(None)  # it stays as it is, and is drawn once
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'salt'}):
     figure.savefig(
       path.with_suffix('.svg'), transparent=True, metadata={'Date': None}

@@ -91,18 +91,22 @@ def test_forced_thoughts_are_set_and_not_learned_from():
   c = transformer_config.get_config('smoke')
   c.model.update(num_layers=1, width=16, mlp_width=16)
   model = experiment.models.make(c.model, task)
-  params = model.init(jax.random.key(0), jnp.zeros((1, task.length), int))
-  batch = task.sample(jax.random.key(1), 3)
+  tokens = jnp.zeros((1, task.length), int)
+  params = jax.jit(model.init)(jax.random.key(0), tokens)['params']
+  batch = jax.jit(task.sample, static_argnums=1)(jax.random.key(1), 3)
   target = jnp.repeat(batch.inputs[:, 9:12], 2, axis=0)
-  made = grpo._complete(
-    model, params['params'], task, own, batch, target, jax.random.key(2)
-  )
-  said = np.asarray(made.tokens[:, task.prompt_length :])
+
+  @jax.jit
+  def complete(key):
+    made = grpo._complete(model, params, task, own, batch, target, key)
+    return made.tokens[:, task.prompt_length :], made.counted
+
+  said, counted = map(np.asarray, complete(jax.random.key(2)))
   assert said.shape == (6, 12) and (said[:, 3] == T.GEN).all()
-  assert not made.counted[:, 3].any()
+  assert not counted[:, 3].any()
   ended = np.cumsum(said == T.EOS, -1) - (said == T.EOS) > 0
-  np.testing.assert_array_equal(made.counted[:, :3], ~ended[:, :3])
-  np.testing.assert_array_equal(made.counted[:, 4:], ~ended[:, 4:])
+  np.testing.assert_array_equal(counted[:, :3], ~ended[:, :3])
+  np.testing.assert_array_equal(counted[:, 4:], ~ended[:, 4:])
 
 
 def test_evaluation_forces_the_thoughts_of_training():
@@ -110,18 +114,18 @@ def test_evaluation_forces_the_thoughts_of_training():
     'grpo', 'smoke,k=2', task={'num_states': 2},
     train={'grpo': {'thinking': 1, 'forced': 1}},
   )  # fmt: skip
-  params = state.init(exp.model, exp.optimizer, exp.config, exp.task.length)
-  batch = exp.task.sample(jax.random.key(1), 4)
+  params = resume.fresh(exp).params
+  batch = jax.jit(exp.task.sample, static_argnums=1)(jax.random.key(1), 4)
   P, row = exp.task.prompt_length, exp.task.row_tokens
   given = grpo.completion(exp.method.settings, exp.task)
   tokens, _ = grpo.decoding.generate(
-    exp.model, params.params, batch.inputs[:, :P], P + 2 * row, given=given
+    exp.model, params, batch.inputs[:, :P], P + 2 * row, given=given
   )
   assert (tokens[:, P + row - 1] == T.GEN).all()
-  ours = experiment.evaluator(exp).answers(params.params, batch)
+  ours = experiment.evaluator(exp).answers(params, batch)
   np.testing.assert_array_equal(ours, exp.task.read_generated(tokens))
   free, _ = grpo.decoding.generate(
-    exp.model, params.params, batch.inputs[:, :P], P + row
+    exp.model, params, batch.inputs[:, :P], P + row
   )
   assert not np.array_equal(ours, exp.task.read_generated(free))
 

@@ -13,7 +13,7 @@ from reasoning_depth.scoring import evaluate
 from reasoning_depth.tasks import automata, baselines, orbits
 from reasoning_depth.training import optimizer, state, step
 
-STEPS, BATCH = 120, 32
+STEPS, BATCH = 120, 16
 
 
 @dataclasses.dataclass(frozen=True)

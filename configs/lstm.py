@@ -2,7 +2,14 @@
 
   python main.py --config=configs/lstm.py
 
-Learning rate and steps as in the paper. Not measured.
+Learning rate and steps as in the paper. Not measured at this size.
+
+  python main.py --config=configs/lstm.py:cpu,k=1-4 \\
+    --config.train.num_steps=1000
+
+In 5.2 min on one core of an AMD EPYC beside other work, seed 0, it learns
+nothing: 0.021, 0.027, 0.021, 0.021 at k = 1 to 4, less than repeating the last
+state (results/cpu/figure5/lstm-k1-4-seed0.json).
 """
 
 import ml_collections

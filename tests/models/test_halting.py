@@ -245,8 +245,10 @@ class Mixing(nn.Module):
     return x, x.sum(1)[None]
 
 
-@pytest.mark.parametrize('threshold', [0.3, 0.9, 1.0])
-@pytest.mark.parametrize('rule', halting.RULES)
+@pytest.mark.parametrize(
+  'rule,threshold',
+  [*((rule, 0.9) for rule in halting.RULES), ('act', 1.0), ('ponder', 0.3)],
+)
 def test_a_sample_alone_is_as_in_its_batch(rule, threshold):
   B, L, D, N = 6, 3, 4, 5
   config = halting.Halting('layer', rule, N, threshold)

@@ -58,7 +58,6 @@ def started(of, **recurrence):
   [
     ('multi_horizon', 'answer'),
     ('multi_horizon', 'latent'),
-    ('multi_horizon', 'both'),
     ('o_o', 'both'),
   ],
 )

@@ -29,7 +29,7 @@ def test_the_last_layer_and_loop_are_the_models_logits(name):
   shown = jax.jit(functools.partial(lens.logits, model))(
     weights, test_hooks.ONE
   )
-  loops, depth = {'looped': (3, 2), 'trm': (4, 1)}.get(name, (1, 2))
+  loops, depth = {'looped': (3, 2), 'trm': (6, 1)}.get(name, (1, 2))
   assert shown.shape == (loops, depth, *output.logits.shape)
   np.testing.assert_array_equal(shown[-1, -1], output.logits)
   if depth > 1:

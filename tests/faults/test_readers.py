@@ -149,10 +149,7 @@ def public_checkpoint(name: str, folder: pathlib.Path) -> Reader:
 
 # By name, what makes the reader in a folder of its own.
 READERS = {
-  **{  # those that have most fields of their own
-    f'overrides {n}': functools.partial(overrides, n)
-    for n in ('armt', 'babilong', 'composition', 'grpo', 'recall', 'trm')
-  },
+  **{f'overrides {n}': functools.partial(overrides, n) for n in NAMES},
   **{f'words {n}': functools.partial(words, n) for n in NAMES},
   'config.json': config_json,
   'manifest.json': checkpoint_manifest,

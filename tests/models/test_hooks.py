@@ -53,8 +53,8 @@ MODELS = {
     dict.fromkeys(BLOCK | {'memory_read'}, (3, 2)),
   ),
   'trm': (
-    tiny.model('trm', vocab_size=V, inner_steps=2, cycles=2, supervision=2),
-    {'answer': (2, 2), 'reasoning': (2, 2)},
+    tiny.model('trm', vocab_size=V, inner_steps=2, cycles=3, supervision=2),
+    {'answer': (2, 3), 'reasoning': (2, 3)},
   ),
 }  # fmt: skip
 

@@ -58,6 +58,7 @@ def started(of, **recurrence):
   [
     ('multi_horizon', 'answer'),
     ('multi_horizon', 'latent'),
+    ('multi_horizon', 'both'),
     ('o_o', 'both'),
   ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoning_depth.tasks import babi
 
-NUMBER = {'qa1': 1000, 'qa2': 150, 'qa3': 150, 'qa4': 5000, 'qa5': 1000}
+NUMBER = {'qa1': 1000, 'qa2': 400, 'qa3': 400, 'qa4': 5000, 'qa5': 1000}
 
 
 def rng(*key):

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import pathlib
 
+import hypothesis
 import pytest
 
 os.environ['XLA_FLAGS'] = (
@@ -37,6 +38,10 @@ os.environ.setdefault('JAX_TRACEBACK_IN_LOCATIONS_LIMIT', '0')
 os.environ.setdefault('FLAX_PROFILE', 'false')
 
 gc.set_threshold(100_000)
+
+# How long an example takes is the machine's.
+hypothesis.settings.register_profile('untimed', deadline=None)
+hypothesis.settings.load_profile('untimed')
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def steps(rule, found):
   place=st.integers(0, 3),
   entropy=st.sampled_from([0.5, 1.0, 3.0]),
 )
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 def test_rules_are_the_definition(seed, name, place, entropy):
   sequence = drawn(seed)
   rule = exits.Rule(name, exits.RULES[name].thresholds[place], entropy)
@@ -105,7 +105,7 @@ def test_rules_stop_at_different_steps():
 
 
 @hypothesis.given(seed=st.integers(0, 10**6), name=NAMES)
-@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.settings(max_examples=30)
 def test_a_looser_threshold_never_takes_more_steps(seed, name):
   found = signals(*drawn(seed))
   taken = [
@@ -117,7 +117,7 @@ def test_a_looser_threshold_never_takes_more_steps(seed, name):
 
 
 @hypothesis.given(seed=st.integers(0, 10**6))
-@hypothesis.settings(deadline=None, max_examples=20)
+@hypothesis.settings(max_examples=20)
 def test_an_entropy_bound_never_takes_fewer_steps(seed):
   found = signals(*drawn(seed))
   alone = steps(exits.Rule('kl', 0.1), found)
@@ -128,7 +128,7 @@ def test_an_entropy_bound_never_takes_fewer_steps(seed):
 
 
 @hypothesis.given(seed=st.integers(0, 10**6), name=NAMES)
-@hypothesis.settings(deadline=None, max_examples=20)
+@hypothesis.settings(max_examples=20)
 def test_answer_positions_alone_are_looked_at(seed, name):
   log_p, latent, first, halt, asked = drawn(seed)
   other = drawn(seed + 1)

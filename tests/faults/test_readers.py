@@ -201,9 +201,7 @@ def test_the_whole_is_accepted_and_the_damaged_accepted_or_refused(
     reader.read(seed)
   refused = []
 
-  @hypothesis.settings(
-    max_examples=EXAMPLES, derandomize=True, database=None, deadline=None
-  )
+  @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, database=None)
   @hypothesis.given(mutations.mutated(reader.seeds))
   def accepted_or_refused(data):
     if not accepts(reader.read, data):

@@ -48,7 +48,7 @@ def probabilities(seed, num_steps):
   rule=st.sampled_from(['act', 'ponder', 'fixed']),
   threshold=st.sampled_from([0.3, 0.9, 1.0]),
 )
-@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.settings(max_examples=30)
 def test_weights_sum_to_one(seed, num_steps, rule, threshold):
   config = halting.Halting('layer', rule, num_steps, threshold)
   progress, us = run(config, probabilities(seed, num_steps))

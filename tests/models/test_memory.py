@@ -155,7 +155,7 @@ FEATURES = jax.jit(lambda x: memory.features(CONFIG, x))
 GRADIENT = jax.jit(jax.grad(lambda x: memory.features(CONFIG, x).sum()))
 
 
-@hypothesis.settings(deadline=None, max_examples=20)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(st.integers(0, 2**31 - 1), st.floats(1e-3, 1e3))
 def test_features_are_finite_and_of_unit_length(seed, scale):
   x = scale * jax.random.normal(jax.random.key(seed), (1, 5, 4))

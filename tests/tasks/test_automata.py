@@ -37,7 +37,7 @@ def test_rollout_agrees_with_the_definition(width, radius):
     np.testing.assert_array_equal(orbit, oracle(rule, state, 6, radius))
 
 
-@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(st.integers(0, 2**32 - 1), st.integers(0, 2**20 - 1))
 def test_rollout_agrees_for_any_rule_and_state(rule, state):
   rule = np.array([(rule >> i) & 1 for i in range(32)], np.uint8)

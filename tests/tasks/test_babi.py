@@ -57,7 +57,7 @@ def test_every_support_is_needed_and_all_suffice(task):
       assert solve(rest, q.text) != q.answer, (facts, q)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(babi.TASKS), st.integers(0, 2**63), st.integers(0, 99))
 def test_stories_are_functions_of_their_seed(task, seed, index):
   story = babi.story(task, rng(seed, index))

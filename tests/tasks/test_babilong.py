@@ -47,7 +47,7 @@ def assert_same(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
   question=st.sampled_from(babi.TASKS),
   length=st.integers(600, 3000),
@@ -78,7 +78,7 @@ def test_the_answer_follows_from_the_facts_in_the_text(
     assert len(pads) < 30
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
   parts=st.integers(1, 40),
   segment=st.integers(40, 90),

@@ -83,7 +83,6 @@ def brute_force(states, look_ahead, radius):
   return best_scores(answers)
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(st.data())
 def test_brute_force_elementary(data):
   width = data.draw(st.integers(5, 8), label='width')

@@ -111,7 +111,7 @@ def places(seed, count, high, low):
   return np.asarray(jax.jit(shuffled)(bits, index, high, low))
 
 
-@settings(max_examples=6, deadline=None)  # each compiles
+@settings(max_examples=6)  # each compiles
 @given(high=st.integers(1, 40), low=st.integers(1, 40), seed=st.integers(0, 99))
 def test_a_shuffle_is_a_permutation(high, low, seed):
   found = places(seed, high * low, high, low)
@@ -142,7 +142,7 @@ def test_facts_have_relations_and_tails_of_their_own():
   assert not np.array_equal(other[1], tails)
 
 
-@settings(max_examples=3, deadline=None)  # each compiles
+@settings(max_examples=3)  # each compiles
 @given(
   num_entities=st.integers(4, 12),
   degrees=st.sampled_from([(2, 1), (3, 1), (3, 2), (4, 2)]),
@@ -256,7 +256,7 @@ def test_relations_are_permutations():
   np.testing.assert_array_equal(np.sort(HOPS.graph), np.tile(range(5), (3, 1)))
 
 
-@settings(max_examples=3, deadline=None)  # each compiles
+@settings(max_examples=3)  # each compiles
 @given(
   num_entities=st.integers(2, 300),
   num_relations=st.integers(3, 20),

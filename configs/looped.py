@@ -9,7 +9,7 @@ each batch. Not measured at this size.
     --config.train.num_steps=1000 --config.host.cpu_devices=1
 
 Exact match on rules not seen in training at k = 1 to 4: 0.938, 0.157, 0.050,
-0.067, of the ceiling 0.980, 0.170, 0.055, 0.074; seed 0, 53.9 minutes on one CPU
+0.067, of the ceiling 0.980, 0.170, 0.055, 0.074; seed 0, 53.9 min on one CPU
 core beside other work (results/cpu/figure5/looped-k1-4-seed0.json).
 """
 

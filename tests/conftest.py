@@ -33,7 +33,7 @@ os.environ.setdefault(
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '0')
 # Call stacks of every operation and the modules that they are of, of which
-# profiles alone make use: a fifth of the time to trace.
+# profiles alone make use.
 os.environ.setdefault('JAX_TRACEBACK_IN_LOCATIONS_LIMIT', '0')
 os.environ.setdefault('FLAX_PROFILE', 'false')
 

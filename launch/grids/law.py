@@ -1,7 +1,8 @@
 """How many layers a step of reasoning takes.
 
-Plain transformers of 2 to 12 layers, a model for each look-ahead; on the same
-axis what repeats layers. Then ACT with other starts: the paper's halting units
+Plain transformers of 2 to 12 layers, one model for the look-aheads 1 to 4, so
+that it learns the second step where it knows the first, or with --apart one for
+each; on the same axis what repeats layers. Then ACT with other starts: the paper's halting units
 begin with a bias of +1 and repeat a layer at most 4 times.
 """
 
@@ -12,9 +13,9 @@ from reasoning_depth.report import compute, costs, runs
 
 
 def _row(words: str = '', config: str = 'transformer', **fields) -> base.Row:
-  """A row with a model for each look-ahead, from fields of `config.model`."""
+  """A row, from fields of `config.model`."""
   flags = base.flags({f'model.{n}': value for n, value in fields.items()})
-  return base.Row(config, words, models='each', flags=flags)
+  return base.Row(config, words, flags=flags)
 
 
 def _act(bias: int, most: int) -> base.Row:

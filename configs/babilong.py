@@ -36,7 +36,7 @@ SHORT = {'qa1': 32, 'qa4': 32}  # tokens, enough for some facts and the question
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  size, arg = llama.split(arg)
+  size, arg = common.split(arg, llama.SIZES)
   common.refuse(arg, 'babilong', 'layout', 'k', 'curriculum', 'small')
   words = common.parse_arg(arg)
   question = common.choose('task', words.get('task', 'qa1'), babi.TASKS)

@@ -67,6 +67,27 @@ def parse_arg(arg: str, own: Sequence[str] = ()) -> dict[str, str]:
   return words
 
 
+def split(arg: str, one_of: Collection[str], *own: str) -> tuple[str, str]:
+  """Splits the words into a flag of one config and the others.
+
+  Args:
+    arg: the words.
+    one_of: flags of which one may stand there.
+    *own: further flags of the config.
+
+  Returns:
+    the one of `one_of`, '' if there is none, and the other words.
+
+  Raises:
+    UsageError: for two of `one_of`, and as `parse_arg`.
+  """
+  found = [word for word in parse_arg(arg, (*one_of, *own)) if word in one_of]
+  if len(found) > 1:
+    raise errors.UsageError(f'words {", ".join(found)}: allowed is one of them')
+  rest = ','.join(word for word in arg.split(',') if word not in one_of)
+  return ''.join(found), rest
+
+
 def choose(name: str, text: str, allowed: Collection[str]) -> str:
   """The value of a word `name=…`; raises `UsageError` if it is not allowed."""
   if text not in allowed:

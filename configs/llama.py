@@ -13,7 +13,6 @@ is random. The task is the paper's orbits, unrelated to text. Not measured.
 import ml_collections
 
 from configs import common
-from reasoning_depth import errors
 
 SIZES = {
   '160m': {
@@ -38,24 +37,10 @@ FACTORS = {'1b': 32.0, '3b': 32.0, '8b': 8.0}
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  size, rest = split(arg, 'armt')
+  size, rest = common.split(arg, SIZES, 'armt')
   with_memory = 'armt' in rest.split(',')
   rest = ','.join(word for word in rest.split(',') if word != 'armt')
   return common.build(rest, base(size or '160m', with_memory), cpu, smoke)
-
-
-def split(arg: str, *own: str) -> tuple[str, str]:
-  """Splits the words into the size ('' if there is none) and the others.
-
-  Raises:
-    ValueError: for two sizes; `UsageError` as `common.parse_arg` does.
-  """
-  words = common.parse_arg(arg, (*SIZES, *own))
-  sizes = [word for word in words if word in SIZES]
-  if len(sizes) > 1:
-    raise errors.UsageError(f'words {", ".join(sizes)}: allowed is one size')
-  rest = ','.join(word for word in arg.split(',') if word not in SIZES)
-  return ''.join(sizes), rest
 
 
 def base(size: str, with_memory: bool) -> ml_collections.ConfigDict:

@@ -293,7 +293,7 @@ def test_sizes_are_those_of_the_checkpoints(words, vocab_size, count):
 
 
 def test_words_of_llama():
-  with pytest.raises(ValueError, match='words 1b, 3b: allowed is one size'):
+  with pytest.raises(ValueError, match='words 1b, 3b: allowed is one of them'):
     llama_config.get_config('1b,3b')
   with pytest.raises(ValueError, match="did you mean '160m'"):
     llama_config.get_config('160')

@@ -16,7 +16,6 @@ import ml_collections
 
 from configs import common
 
-
 # Words for other models; with `cpu` they are trained like the looped block.
 OTHERS = ('transformer', 'lstm', 'mamba', 'armt')
 

@@ -2,8 +2,9 @@
 
 Plain transformers of 2 to 12 layers, one model for the look-aheads 1 to 4, so
 that it learns the second step where it knows the first, or with --apart one for
-each; on the same axis what repeats layers. Then ACT with other starts: the paper's halting units
-begin with a bias of +1 and repeat a layer at most 4 times.
+each; on the same axis what repeats layers. Then ACT with other starts: the
+paper's halting units begin with a bias of +1 and repeat a layer at most 4
+times.
 """
 
 import pathlib

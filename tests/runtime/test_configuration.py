@@ -4,7 +4,7 @@ import pathlib
 import ml_collections
 import pytest
 
-from configs import armt, common, transformer
+from configs import armt, common, groups, transformer
 from reasoning_depth import settings
 from reasoning_depth.runtime import configuration
 from reasoning_depth.tasks import babi
@@ -56,6 +56,21 @@ def test_every_config_builds_with_every_word(name, words):
 def test_words_are_parsed_strictly(arg, message):
   with pytest.raises(ValueError, match=message):
     transformer.get_config(arg)
+
+
+@pytest.mark.parametrize('model', groups.OTHERS)
+def test_other_models_multiply_the_same_words_of_elements(model):
+  c, theirs = groups.get_config('cpu'), groups.get_config(f'cpu,{model}')
+  for one in (c, theirs):
+    one.train.learning_rate = one.train.curriculum.most_steps = 1
+    one.mesh.data = 1
+  assert (c.task, c.train) == (theirs.task, theirs.train)
+  assert experiment.build(theirs).config.model.name == model
+
+
+def test_words_of_which_one_may_stand():
+  with pytest.raises(ValueError, match='words lstm, armt: allowed is one of'):
+    groups.get_config('cpu,lstm,armt')
 
 
 def test_words_set_the_look_ahead():

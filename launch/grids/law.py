@@ -10,7 +10,7 @@ times.
 import pathlib
 
 from launch.grids import base
-from reasoning_depth.report import compute, costs, runs
+from reasoning_depth.report import compute, costs, depth_score, runs
 
 
 def _row(words: str = '', config: str = 'transformer', **fields) -> base.Row:
@@ -52,7 +52,8 @@ def applied_layers(run: runs.Run) -> float | None:
 def draw(finished: base.Finished, folder: pathlib.Path) -> list[pathlib.Path]:
   """Draws shares of the ceiling against applied layers, then costs."""
   panels = {
-    k: compute.points(finished, k, applied_layers) for k in compute.GROUPS
+    k: compute.points(finished, k, applied_layers)
+    for k in depth_score.LOOK_AHEADS
   }
   path = compute.picture(
     panels,

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     nargs='*',
     type=int,
     help='also draw the share of the ceiling at these groups, such as '
-    'look-aheads, against parameters and operations (default: 1 2 3 4)',
+    'look-aheads, against parameters and operations (default: 1 4)',
   )
   parser.add_argument(
     '--record',

@@ -11,17 +11,21 @@ from reasoning_depth.report import costs, runs
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def write(folders: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
+def write(sources: Sequence[pathlib.Path], path: pathlib.Path) -> pathlib.Path:
   """Writes config, environment, final scores, costs and phases of runs.
 
   Args:
-    folders: run folders with an evaluation.
-    path: the file to write.
+    sources: run folders with an evaluation, and records, whose runs are taken
+      as they are.
+    path: the file to write; it may be one of the records.
 
   Raises:
-    UsageError: naming a folder that is no run folder or has no evaluation.
+    UsageError: naming a folder that is no run folder or has no evaluation, or a
+      file that is no record.
   """
-  entries = [_entry(folder) for folder in folders]
+  entries = []
+  for source in sources:
+    entries += _entries(source) if source.is_file() else [_entry(source)]
   path.parent.mkdir(parents=True, exist_ok=True)
   unfinished = path.with_name(path.name + '.partial')
   unfinished.write_text(json.dumps(entries, indent=2) + '\n')
@@ -93,13 +97,17 @@ def read(path: pathlib.Path) -> list[runs.Run]:
   Raises:
     UsageError: naming the file, where it holds something else.
   """
+  return [_run(path, entry) for entry in _entries(path)]
+
+
+def _entries(path: pathlib.Path) -> list[dict[str, Any]]:
   try:
     entries = json.loads(path.read_bytes())
   except (OSError, ValueError) as error:
     runs.refuse(path, f'not readable as JSON ({error})')
   if not isinstance(entries, list):
     runs.refuse(path, 'not a record of runs')
-  return [_run(path, entry) for entry in entries]
+  return entries
 
 
 def _run(path: pathlib.Path, entry: dict[str, Any]) -> runs.Run:

@@ -107,6 +107,20 @@ def test_a_run_that_was_scored_before_its_end_says_so(tmp_path):
   assert entry['cut_off'] == {'step': 120, 'of': 400}
 
 
+def test_a_record_takes_in_further_runs(tmp_path):
+  one, other = (
+    run_folders.write_run(tmp_path / name, {1: score}, seed=seed)
+    for seed, (name, score) in enumerate({'one': 0.8, 'other': 0.7}.items())
+  )
+  path, apart = tmp_path / 'x.json', tmp_path / 'y.json'
+  records.write([one], path)
+  records.write([one, other], apart)
+  out = tmp_path / 'out'
+  arguments = [str(path), str(other), f'--record={path}', f'--out={out}']
+  assert program.main(arguments) == 0
+  assert json.loads(path.read_text()) == json.loads(apart.read_text())
+
+
 def test_what_is_no_record_is_named(tmp_path, capsys):
   for text, message in (
     ('{}', 'not a record of runs'),

@@ -21,7 +21,7 @@ COMMANDS = TEXTS | {
   'results/RESULTS.md': (ROOT / 'results/RESULTS.md').read_text()
 }
 NAMED = re.compile(
-  r'\b(?:configs|results|launch|tests|docs|reasoning_depth)/[\w./*-]*\w'
+  r'\b(?:configs|results|launch|tests|docs|reasoning_depth)/[\w./*+-]*\w'
 )
 # Not there until somebody follows docs/extending.md.
 TO_COME = {f'reasoning_depth/{room}/NAME.py'

@@ -32,39 +32,43 @@ def get_config(arg: str = '') -> ml_collections.ConfigDict:
   c = common.base(model or ('looped' if on_cpu else 'transformer'))
   c.model.width = 512
   common.put(c.model, num_heads=8, mlp_width=2048)
-  c = common.build(arg, c, cpu, smoke)
-  if on_cpu and not model:
-    one_block(c)
+  if model == 'armt':  # an element a segment
+    c.model.memory.update(segment_states=1, repeat_states=0, num_tokens=4)
+  c = common.build(arg, c, four_layers if model else one_block, smoke)
   c.task = common.task('groups')  # words of twenty elements of A5
   if on_cpu:
     c.task.word_length = 4
   if 'smoke' in common.parse_arg(arg):
     c.task.word_length = 5
-  if model == 'armt':  # an element a segment
-    c.model.memory.update(segment_states=1, repeat_states=0, num_tokens=4)
   return c
 
 
-def cpu(c: ml_collections.ConfigDict) -> None:
-  c.model.width = 128
-  common.put(c.model, mlp_width=512)
-  c.train.num_steps = 1_200
-  c.eval.every = c.checkpoint.every = 100
-  c.train.curriculum.update(field='word_length', stages=(2, 3, 4))
-  c.train.curriculum.most_steps = 400
-  c.train.batch_size = 384
-  c.train.steps_per_dispatch = 20
-
-
 def one_block(c: ml_collections.ConfigDict) -> None:
-  """One block that multiplies two elements, looped as a parallel scan."""
+  """`:cpu`: a block that multiplies two elements, as in a parallel scan."""
+  training(c)
   common.pair_block(c)
   c.model.recurrence.update(
     carry='answer', answer='straight_through', inject='none',
     initial='embedding', loops='log_length', window='doubling',
   )  # fmt: skip
-  c.train.curriculum.most_steps = 0
   c.train.learning_rate = 3e-3
+
+
+def four_layers(c: ml_collections.ConfigDict) -> None:
+  """`:cpu` of the other models."""
+  training(c)
+  c.model.width = 128
+  common.put(c.model, mlp_width=512)
+  c.train.curriculum.most_steps = 400
+
+
+def training(c: ml_collections.ConfigDict) -> None:
+  """What all models have with `cpu`: words of two, three and four elements."""
+  c.train.num_steps = 1_200
+  c.eval.every = c.checkpoint.every = 100
+  c.train.curriculum.update(field='word_length', stages=(2, 3, 4))
+  c.train.batch_size = 384
+  c.train.steps_per_dispatch = 20
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:

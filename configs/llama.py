@@ -37,10 +37,9 @@ FACTORS = {'1b': 32.0, '3b': 32.0, '8b': 8.0}
 
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
-  size, rest = common.split(arg, SIZES, 'armt')
-  with_memory = 'armt' in rest.split(',')
-  rest = ','.join(word for word in rest.split(',') if word != 'armt')
-  return common.build(rest, base(size or '160m', with_memory), cpu, smoke)
+  memory, arg = common.split(arg, ('armt',), *SIZES)
+  size, arg = common.split(arg, SIZES)
+  return common.build(arg, base(size or '160m', bool(memory)), cpu, smoke)
 
 
 def base(size: str, with_memory: bool) -> ml_collections.ConfigDict:

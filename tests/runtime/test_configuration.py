@@ -68,6 +68,12 @@ def test_other_models_multiply_the_same_words_of_elements(model):
   assert experiment.build(theirs).config.model.name == model
 
 
+@pytest.mark.parametrize('words', ['cpu,smoke', 'cpu,smoke,lstm'])
+def test_smoke_shrinks_what_cpu_has_made(words):
+  c = groups.get_config(words)
+  assert (c.model.width, c.train.num_steps, c.train.batch_size) == (32, 40, 16)
+
+
 def test_words_of_which_one_may_stand():
   with pytest.raises(ValueError, match='words lstm, armt: allowed is one of'):
     groups.get_config('cpu,lstm,armt')
